@@ -1,5 +1,10 @@
 """PPO, IMPALA, APPO and BC for any RLModule, in one process or on Ray."""
 
 from rlmodule_algos.__about__ import __version__
+from rlmodule_algos.algorithm import Algorithm
+from rlmodule_algos.config import AlgorithmConfig
+from rlmodule_algos.envs import EnvError
+from rlmodule_algos.ppo import PPO, PPOConfig
+from rlmodule_algos.settings import ConfigError
 
-__all__ = ["__version__"]
+__all__ = ["PPO", "Algorithm", "AlgorithmConfig", "ConfigError", "EnvError", "PPOConfig", "__version__"]

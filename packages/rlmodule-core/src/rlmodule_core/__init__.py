@@ -1,5 +1,83 @@
 """Framework-neutral contracts for reinforcement-learning modules."""
 
 from rlmodule_core.__about__ import __version__
+from rlmodule_core.checkpoint import (
+    CheckpointError,
+    is_checkpoint,
+    numbered_checkpoints,
+    read_checkpoint,
+    write_checkpoint,
+)
+from rlmodule_core.columns import Columns
+from rlmodule_core.distribution import Distribution
+from rlmodule_core.frameworks import framework_module
+from rlmodule_core.initializers import initial_weights_from
+from rlmodule_core.model_config import (
+    ActorCriticEncoderConfig,
+    Buildable,
+    DistributionConfig,
+    FreeLogStdHeadConfig,
+    MLPEncoderConfig,
+    MLPHeadConfig,
+    ModelConfig,
+)
+from rlmodule_core.module import Batch, Output, RLModule, State
+from rlmodule_core.module_config import RLModuleConfig
+from rlmodule_core.module_spec import SingleAgentRLModuleSpec
+from rlmodule_core.multi_agent import DEFAULT_MODULE_ID, MultiAgentRLModule, MultiAgentRLModuleConfig
+from rlmodule_core.multi_agent_spec import MultiAgentRLModuleSpec
+from rlmodule_core.nested_dict import NestedDict
+from rlmodule_core.numpy_distributions import (
+    NumpyCategorical,
+    NumpyDeterministic,
+    NumpyDiagGaussian,
+    NumpyDistribution,
+    numpy_distribution,
+)
+from rlmodule_core.numpy_layers import DenseLayer, NumpyLayers
+from rlmodule_core.numpy_module import NumpyPolicy, NumpyRLModule
+from rlmodule_core.spaces import UnsupportedSpaceError, space_from_dict, space_to_dict, spec_from_space
 
-__all__ = ["__version__"]
+__all__ = [
+    "DEFAULT_MODULE_ID",
+    "ActorCriticEncoderConfig",
+    "Batch",
+    "Buildable",
+    "CheckpointError",
+    "Columns",
+    "DenseLayer",
+    "Distribution",
+    "DistributionConfig",
+    "FreeLogStdHeadConfig",
+    "MLPEncoderConfig",
+    "MLPHeadConfig",
+    "ModelConfig",
+    "MultiAgentRLModule",
+    "MultiAgentRLModuleConfig",
+    "MultiAgentRLModuleSpec",
+    "NestedDict",
+    "NumpyCategorical",
+    "NumpyDeterministic",
+    "NumpyDiagGaussian",
+    "NumpyDistribution",
+    "NumpyLayers",
+    "NumpyPolicy",
+    "NumpyRLModule",
+    "Output",
+    "RLModule",
+    "RLModuleConfig",
+    "SingleAgentRLModuleSpec",
+    "State",
+    "UnsupportedSpaceError",
+    "__version__",
+    "framework_module",
+    "initial_weights_from",
+    "is_checkpoint",
+    "numbered_checkpoints",
+    "numpy_distribution",
+    "read_checkpoint",
+    "space_from_dict",
+    "space_to_dict",
+    "spec_from_space",
+    "write_checkpoint",
+]

@@ -1,0 +1,117 @@
+"""Fragment -> batch of real steps with advantages and value targets.
+
+Values and log-probs of the whole fragment come from one batched pass, none from acting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from rlmodule_core import Columns, RLModule
+from rlmodule_core.nest import Nest, map_nest
+
+from rlmodule_algos.batching.fragment import Fragment
+from rlmodule_algos.frameworks import Bridge
+from rlmodule_algos.returns import gae
+
+FloatArray = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What the module as it is now says of a fragment."""
+
+    values: FloatArray  # [T, B] V(s_t)
+    next_values: FloatArray  # [T, B] V(s_t+1) of the true successor; anything where terminated
+    logp: FloatArray  # [T, B]
+    dist_inputs: FloatArray | None  # [T, B, n]; None if the distribution has no flat parameters
+
+
+def evaluate_fragment(fragment: Fragment, module: RLModule, bridge: Bridge) -> Evaluation:
+    """Run the module once over all observations of the fragment, without gradient."""
+    shape = fragment.rewards.shape
+    with bridge.no_grad():
+        obs = map_nest(lambda array: array[:-1], fragment.obs)
+        output = module.forward_train({Columns.OBS: bridge.to_tensors(_merge(obs), module.device)})
+        distribution = bridge.as_distribution(output[Columns.ACTION_DIST])
+        actions = bridge.to_tensors(_merge(fragment.actions), module.device)
+        values = bridge.to_numpy(output[Columns.VF_PREDS]).reshape(shape)
+        logp = bridge.to_numpy(distribution.logp(actions)).reshape(shape)
+        flat = distribution.to_numpy()
+        inputs = None if flat is None else flat.inputs.reshape(*shape, -1)
+        next_values = _next_values(fragment, values, module, bridge)
+    return Evaluation(values, next_values, logp, inputs)
+
+
+def _next_values(fragment: Fragment, values: FloatArray, module: RLModule, bridge: Bridge) -> FloatArray:
+    """Within a row V(s_t+1) is known already; evaluate only what follows a row or a truncation."""
+    rows = np.arange(len(fragment.lengths))
+    at_time, at_row = fragment.final_index.T
+    cut = fragment.truncated[at_time, at_row]
+    bootstrap = map_nest(
+        lambda obs, final: np.concatenate([obs[fragment.lengths, rows], final[cut]]),
+        fragment.obs,
+        fragment.final_obs,
+    )
+    output = module.forward_train({Columns.OBS: bridge.to_tensors(bootstrap, module.device)})
+    following = bridge.to_numpy(output[Columns.VF_PREDS])
+
+    next_values = np.concatenate([values[1:], values[-1:]])
+    started = fragment.lengths > 0
+    next_values[fragment.lengths[started] - 1, rows[started]] = following[: len(rows)][started]
+    next_values[at_time[cut], at_row[cut]] = following[len(rows) :]
+    return next_values
+
+
+def advantage_batch(
+    fragment: Fragment,
+    evaluation: Evaluation,
+    *,
+    gamma: float,
+    lambda_: float,
+) -> dict[str, Nest]:
+    """Return the real steps, `[N, ...]` each, with what a policy-gradient loss needs.
+
+    The value targets are `A_t + V(s_t)`; the advantages are as they come, not standardised.
+    """
+    advantages = gae(
+        fragment.rewards,
+        evaluation.values,
+        evaluation.next_values,
+        fragment.terminated,
+        fragment.terminated | fragment.truncated,
+        fragment.mask if fragment.padded else None,
+        gamma=gamma,
+        lambda_=lambda_,
+    )
+    real = fragment.real
+    flat = real(advantages).astype(np.float32)
+    batch: dict[str, Nest] = {
+        Columns.OBS: real(map_nest(lambda array: array[:-1], fragment.obs)),
+        Columns.ACTIONS: real(fragment.actions),
+        Columns.ACTION_LOGP: real(evaluation.logp),
+        Columns.VF_PREDS: real(evaluation.values),
+        Columns.ADVANTAGES: flat,
+        Columns.VALUE_TARGETS: flat + real(evaluation.values),
+    }
+    if evaluation.dist_inputs is not None:
+        batch[Columns.ACTION_DIST_INPUTS] = real(evaluation.dist_inputs)
+    return batch
+
+
+def join_batches(batches: Sequence[dict[str, Nest]]) -> dict[str, Nest]:
+    """Return the rows of all batches, one after the other; a single batch comes back as it is."""
+    if len(batches) == 1:
+        return batches[0]
+    return {
+        name: map_nest(lambda *parts: np.concatenate(parts), *(batch[name] for batch in batches))
+        for name in batches[0]
+    }
+
+
+def _merge(column: Nest) -> Nest:
+    """`[T, B, ...]` -> `[T * B, ...]`, a view."""
+    return map_nest(lambda array: array.reshape(-1, *array.shape[2:]), column)

@@ -1,0 +1,132 @@
+"""PPO: sample a fragment, estimate advantages, take epochs of clipped steps on it.
+
+Source: Schulman et al. 2017, https://arxiv.org/abs/1707.06347
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
+
+from rlmodule_catalogs import PPOCatalog
+from rlmodule_core import Columns, RLModule
+from rlmodule_core.nest import Nest
+
+from rlmodule_algos.algorithm import Algorithm
+from rlmodule_algos.batching import Fragment, advantage_batch, evaluate_fragment, join_batches
+from rlmodule_algos.frameworks import Framework
+from rlmodule_algos.learning import adapted_kl_coefficient, value_at
+from rlmodule_algos.ppo.config import PPOConfig
+from rlmodule_algos.returns import explained_variance, standardize
+
+
+class PPO(Algorithm[PPOConfig]):
+    """Proximal policy optimization. `PPOConfig.build()` makes one."""
+
+    name: ClassVar[str] = "ppo"
+    config_class = PPOConfig
+    default_catalog_class = PPOCatalog
+
+    def __init__(self, config: PPOConfig) -> None:
+        super().__init__(config)
+        self._kl_coeffs = dict.fromkeys(self.modules, config.kl_coeff)  # beta of (8), adapted
+
+    def training_step(self) -> dict[str, dict[str, float]]:
+        """One iteration: Algorithm 1 of the paper."""
+        with self.timed("sample_s"):
+            fragments = self.pool.sample(self.config.train_batch_size)
+        with self.timed("learn_s"):
+            return {module_id: self._learn(module_id, parts) for module_id, parts in fragments.items()}
+
+    def _learn(self, module_id: str, fragments: Sequence[Fragment]) -> dict[str, float]:
+        config = self.config
+        coefficients = {
+            "lr": value_at(config.lr, self.env_steps),
+            "entropy_coeff": value_at(config.entropy_coeff, self.env_steps),
+            "kl_coeff": self._kl_coeffs[module_id],
+        }
+        batch = self._batch(fragments, self.modules[module_id])
+        update = self.learner.update(
+            module_id,
+            batch,
+            num_epochs=config.num_epochs,
+            minibatch_size=config.minibatch_size,
+            coefficients=coefficients,
+        )
+        if config.use_kl_loss:
+            self._kl_coeffs[module_id] = adapted_kl_coefficient(
+                coefficients["kl_coeff"], mean_kl=update.means["mean_kl"], target=config.kl_target
+            )
+        return {
+            **update.means,
+            "vf_explained_var": explained_variance(batch[Columns.VF_PREDS], batch[Columns.VALUE_TARGETS]),
+            "num_skipped_updates": update.num_skipped,
+            **{f"curr_{name}": value for name, value in coefficients.items()},
+        }
+
+    def _batch(self, fragments: Sequence[Fragment], module: RLModule) -> dict[str, Nest]:
+        """Return all real steps, `[N, ...]`, with advantages and value targets."""
+        config = self.config
+        batch = join_batches(
+            [
+                advantage_batch(
+                    fragment,
+                    evaluate_fragment(fragment, module, self.framework.bridge),
+                    gamma=config.gamma,
+                    lambda_=config.lambda_,
+                )
+                for fragment in fragments
+            ]
+        )
+        if config.standardize_advantages:
+            batch[Columns.ADVANTAGES] = standardize(batch[Columns.ADVANTAGES])
+        return batch
+
+    def _make_loss(self, module: RLModule) -> Callable[[Mapping[str, Any], Mapping[str, Any]], Any]:
+        return ppo_module_loss(module, self.config, self.framework)
+
+    def get_state(self) -> dict[str, Any]:
+        """Return everything a resumed run needs, as arrays and JSON data."""
+        return {**super().get_state(), "kl_coeffs": dict(self._kl_coeffs)}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Set what `get_state` returned; a state that does not fit changes nothing."""
+        super().set_state(state)
+        self._kl_coeffs = dict(state["kl_coeffs"])
+
+
+def ppo_module_loss(
+    module: RLModule, config: PPOConfig, framework: Framework
+) -> Callable[[Mapping[str, Any], Mapping[str, Any]], Any]:
+    """Return the loss of one module as a function of (minibatch, coefficients).
+
+    The columns and the result are the framework's tensors, which only the loss itself touches.
+    """
+    ppo_loss = framework.algorithm_part("ppo", "loss").ppo_loss
+    as_distribution = framework.bridge.as_distribution
+
+    def loss(batch: Mapping[str, Any], coefficients: Mapping[str, Any]) -> Any:
+        output = module.forward_train(batch)
+        policy = as_distribution(output[Columns.ACTION_DIST])
+        kl = None
+        if config.use_kl_loss:
+            kl = policy.with_inputs(batch[Columns.ACTION_DIST_INPUTS]).kl(policy)
+        return ppo_loss(
+            logp=policy.logp(batch[Columns.ACTIONS]),
+            old_logp=batch[Columns.ACTION_LOGP],
+            advantages=batch[Columns.ADVANTAGES],
+            values=output[Columns.VF_PREDS],
+            old_values=batch[Columns.VF_PREDS],
+            value_targets=batch[Columns.VALUE_TARGETS],
+            entropy=policy.entropy(),
+            kl=kl,
+            mask=None,
+            clip_param=config.clip_param,
+            vf_clip_mode=config.vf_clip_mode,
+            vf_clip_param=config.vf_clip_param,
+            vf_loss_coeff=config.vf_loss_coeff,
+            entropy_coeff=coefficients["entropy_coeff"],
+            kl_coeff=coefficients["kl_coeff"],
+        )
+
+    return loss

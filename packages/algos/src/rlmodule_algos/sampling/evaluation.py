@@ -1,0 +1,35 @@
+"""Whole episodes with the policy as learned, in environments of their own."""
+
+from __future__ import annotations
+
+import numpy as np
+from rlmodule_core import RLModule
+
+from rlmodule_algos.envs import EnvStream
+from rlmodule_algos.frameworks import Bridge
+from rlmodule_algos.sampling.acting import Actor
+from rlmodule_algos.sampling.env_runner import action_filter
+from rlmodule_algos.sampling.episodes import Episode
+
+
+def evaluate_episodes(
+    stream: EnvStream, module: RLModule, bridge: Bridge, *, explore: bool, seed: int | None
+) -> list[Episode]:
+    """Play one episode in each environment of the stream and return them all.
+
+    One each, because whoever takes the first to finish of many prefers short episodes.
+    """
+    actor = Actor(module, bridge, np.random.default_rng(seed))
+    for_env = action_filter(stream.env.single_action_space)
+    stream.reset(seed)
+    playing = np.ones(stream.num_envs, dtype=bool)
+    returns = np.zeros(stream.num_envs)
+    lengths = np.zeros(stream.num_envs, dtype=np.int64)
+    while playing.any():
+        actions = actor.explore(stream.obs).actions if explore else actor.exploit(stream.obs)
+        transition = stream.step(for_env(actions))
+        returns[playing] += transition.rewards[playing]
+        lengths += playing
+        if transition.ended is not None:
+            playing &= ~transition.ended
+    return [Episode(float(total), int(length)) for total, length in zip(returns, lengths, strict=True)]

@@ -1,0 +1,32 @@
+"""What a module asks of a catalog; the catalogs themselves are a package of their own."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import gymnasium as gym
+
+from rlmodule_core.model_config import Buildable, DistributionConfig
+
+
+class CatalogProtocol(Protocol):
+    """Decisions from spaces to model configs; each can be overridden alone."""
+
+    def get_actor_critic_encoder_config(self) -> Buildable: ...  # noqa: D102
+    def get_pi_head_config(self) -> Buildable: ...  # noqa: D102
+    def get_vf_head_config(self) -> Buildable: ...  # noqa: D102
+    def get_action_dist_config(self) -> DistributionConfig: ...  # noqa: D102
+
+
+class CatalogClass(Protocol):
+    """A class of catalogs."""
+
+    __module__: str
+    __qualname__: str
+
+    def __call__(  # noqa: D102
+        self,
+        observation_space: gym.Space[Any] | None,
+        action_space: gym.Space[Any] | None,
+        model_config_dict: dict[str, Any],
+    ) -> CatalogProtocol: ...

@@ -1,0 +1,70 @@
+"""The contract of action distributions, the same in every framework.
+
+Shapes: the parameters `inputs` are `[*batch, n]`, where `batch` is `[B]` or `[B, T]`; a value is
+`[*batch, *event]` with the event shape of the action space; log-probs, entropies and divergences
+are `[*batch]`.
+"""
+
+from __future__ import annotations
+
+import abc
+from typing import Any, Generic, Self, TypeVar
+
+import gymnasium as gym
+
+Tensor = TypeVar("Tensor")
+
+
+class Distribution(abc.ABC, Generic[Tensor]):
+    """Actions given parameters."""
+
+    inputs: Tensor
+    """The flat parameters, `[*batch, n]`; `from_inputs` of them gives an equal distribution."""
+
+    @classmethod
+    @abc.abstractmethod
+    def from_inputs(cls, inputs: Tensor, space: gym.Space[Any] | None = None) -> Self:
+        """Make one from its flat parameters; `space` gives what they leave open (start, shape)."""
+
+    @abc.abstractmethod
+    def sample(self) -> Tensor:
+        """Draw one value for each batch entry; carries no gradient."""
+
+    @abc.abstractmethod
+    def rsample(self) -> Tensor:
+        """Draw with the gradient of the parameters; NotImplementedError where there is none."""
+
+    @abc.abstractmethod
+    def logp(self, value: Tensor) -> Tensor:
+        """Return the log-probability (or log-density) of `value`."""
+
+    @abc.abstractmethod
+    def entropy(self) -> Tensor:
+        """Return the entropy in nats."""
+
+    @abc.abstractmethod
+    def kl(self, other: Self) -> Tensor:
+        """Return KL(self || other) in nats."""
+
+    @abc.abstractmethod
+    def to_deterministic(self) -> Distribution[Tensor]:
+        """Return the distribution whose every sample is the mode."""
+
+    def with_inputs(self, inputs: Tensor) -> Self:
+        """Return the same kind of distribution over the same values, with other parameters."""
+        raise NotImplementedError(f"{type(self).__name__} has no flat parameters")
+
+    def to_numpy(self) -> Distribution[Any] | None:
+        """Return the same distribution over NumPy arrays, or None if there is none.
+
+        Sampling loops draw from it with a generator of their own, so that every framework draws the
+        same actions from the same parameters.
+        """
+        return None
+
+    def __init_subclass__(cls, **kwargs: object) -> None:
+        """Keep an overridden `sample` or `logp` in force: the NumPy form would not know of it."""
+        super().__init_subclass__(**kwargs)
+        own = vars(cls)
+        if ("sample" in own or "logp" in own) and "to_numpy" not in own:
+            cls.to_numpy = Distribution.to_numpy  # type: ignore[method-assign]

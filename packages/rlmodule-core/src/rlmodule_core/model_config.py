@@ -1,0 +1,91 @@
+"""Model configs: what to build, as frozen data. `build(framework)` turns one into layers.
+
+A class of your own with a `build(framework)` works wherever one of these does.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, TypeAlias, get_args
+
+import gymnasium as gym
+
+from rlmodule_core.frameworks import framework_module
+
+ActivationName: TypeAlias = Literal["elu", "gelu", "leaky_relu", "linear", "relu", "sigmoid", "silu", "tanh"]
+ACTIVATION_NAMES: tuple[str, ...] = get_args(ActivationName)
+DistributionKind: TypeAlias = Literal["Categorical", "DiagGaussian", "Deterministic"]
+
+
+class Buildable(Protocol):
+    """Anything that makes layers for a framework: the configs below, or a class of the user's."""
+
+    def build(self, framework: str) -> Any: ...  # noqa: D102  # the framework's own layer class
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Base of the configs that the framework packages know how to build."""
+
+    def build(self, framework: str) -> Any:
+        """Return the framework's layer (an `nn.Module`, a `tf.Module`).
+
+        Raises ImportError if the package `rlmodule_<framework>` is not installed.
+        """
+        return framework_module(framework, "builder").build(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MLPEncoderConfig(ModelConfig):
+    """`[..., input_dim]` -> `[..., output_dim]` through dense layers, each followed by the activation."""
+
+    input_dim: int
+    hidden: tuple[int, ...]
+    activation: str = "tanh"  # an ActivationName
+    gain: float = math.sqrt(2.0)  # of the orthogonal weights
+
+    @property
+    def output_dim(self) -> int:
+        """The size of the last hidden layer."""
+        return self.hidden[-1] if self.hidden else self.input_dim
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActorCriticEncoderConfig(ModelConfig):
+    """One encoder for both, or one each of the same kind.
+
+    Called with an observation it returns the pair (features of the actor, features of the critic).
+    """
+
+    base: MLPEncoderConfig | Buildable
+    shared: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class MLPHeadConfig(ModelConfig):
+    """`[..., input_dim]` -> `[..., output_dim]`: hidden layers with the activation, then a linear one."""
+
+    input_dim: int
+    output_dim: int
+    hidden: tuple[int, ...] = ()
+    activation: str = "tanh"  # an ActivationName
+    gain: float = 1.0  # of the last layer; hidden ones have sqrt 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class FreeLogStdHeadConfig(MLPHeadConfig):
+    """As MLPHeadConfig, but the second half of the outputs is a vector that no input changes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistributionConfig:
+    """Which distribution an action space has, and over which values."""
+
+    kind: DistributionKind
+    space: gym.Space[Any]
+    input_dim: int
+
+    def build(self, framework: str) -> Any:
+        """Return a function from `inputs` `[..., input_dim]` to a Distribution of the framework."""
+        return framework_module(framework, "builder").build_distribution(self)

@@ -1,0 +1,206 @@
+"""The RLModule: one network container with three phases, each checked against its specs.
+
+What users subclass is `TorchRLModule` or `TfRLModule`; this is the part that knows no framework.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+
+from rlmodule_specs import CallChecker, SpecType
+
+from rlmodule_core.columns import Columns
+from rlmodule_core.spaces import spec_from_space
+
+if TYPE_CHECKING:
+    from rlmodule_core.module_config import RLModuleConfig
+    from rlmodule_core.multi_agent import MultiAgentRLModule
+
+Batch: TypeAlias = Mapping[str, Any]
+"""Column name -> array, or a nested mapping of them; of which class, the framework says."""
+
+Output: TypeAlias = Mapping[str, Any]
+State: TypeAlias = dict[str, Any]
+"""A nested dict with NumPy arrays at its leaves, the same form in every framework."""
+
+PUBLIC_FORWARDS = ("forward_train", "forward_exploration", "forward_inference")
+
+
+class RLModuleMeta(abc.ABCMeta):
+    """Checks a class when it is made, and finishes a module when its whole constructor has run."""
+
+    def __new__(
+        mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **kwargs: Any
+    ) -> RLModuleMeta:
+        """Refuse a class that overrides a public forward: its checks would be lost."""
+        overridden = [forward for forward in PUBLIC_FORWARDS if forward in namespace]
+        if overridden and any(isinstance(base, RLModuleMeta) for base in bases):
+            raise TypeError(
+                f"{name} overrides {', '.join(overridden)}, whose checks would be lost; "
+                f"override {', '.join('_' + forward for forward in overridden)} instead"
+            )
+        return super().__new__(mcs, name, bases, namespace, **kwargs)
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        """Build a module; TypeError that names the forwards which its class lacks."""
+        missing = [name for name in sorted(cls.__abstractmethods__) if name.startswith("_forward_")]
+        if missing:
+            raise TypeError(
+                f"{cls.__name__} cannot be built: it lacks {', '.join(missing)}; "
+                "each takes the batch, a mapping, and returns a dict"
+            )
+        module = super().__call__(*args, **kwargs)
+        module._finish()
+        return module
+
+
+class RLModule(metaclass=RLModuleMeta):
+    """A network with three phases: training, exploration (acting to learn) and inference (acting).
+
+    Override `_forward_train`, `_forward_exploration` and `_forward_inference`. Narrow the six
+    `input_specs_*` and `output_specs_*` where the defaults, derived from the observation space,
+    allow too much; they are asked once, after the constructor. Call `forward_*`, which check the
+    batch before and the output after, and raise SpecError.
+    """
+
+    framework: ClassVar[str]
+    config: RLModuleConfig | None
+
+    def __init__(self, config: RLModuleConfig | None = None) -> None:
+        self.config = config
+
+    def _finish(self) -> None:
+        """Run once after the most derived constructor."""
+        self._check_train = self._call_checker("train")
+        self._check_exploration = self._call_checker("exploration")
+        self._check_inference = self._call_checker("inference")
+
+    def _call_checker(self, phase: str) -> CallChecker:
+        return CallChecker(
+            getattr(self, f"input_specs_{phase}")(),
+            getattr(self, f"output_specs_{phase}")(),
+            where=f"{type(self).__name__}.forward_{phase}",
+            subject="the batch",
+            result="the output",
+            input_rule=f"input_specs_{phase}()",
+            output_rule=f"output_specs_{phase}()",
+        )
+
+    # --- the three phases ---------------------------------------------------------------------
+
+    def forward_train(self, batch: Batch, **kwargs: Any) -> Output:
+        """Compute what a loss needs, with gradients, in train mode."""
+        check = self._check_train
+        sizes = check.input(batch)
+        output = self._run_train(batch, **kwargs)
+        check.output(output, sizes)
+        return output
+
+    def forward_exploration(self, batch: Batch, **kwargs: Any) -> Output:
+        """Act while learning: actions are drawn from `action_dist`. No gradient, eval mode."""
+        check = self._check_exploration
+        sizes = check.input(batch)
+        output = self._run_exploration(batch, **kwargs)
+        check.output(output, sizes)
+        return output
+
+    def forward_inference(self, batch: Batch, **kwargs: Any) -> Output:
+        """Act as learned: `action_dist` is taken at its mode. No gradient, eval mode."""
+        check = self._check_inference
+        sizes = check.input(batch)
+        output = self._run_inference(batch, **kwargs)
+        check.output(output, sizes)
+        return output
+
+    @abc.abstractmethod
+    def _forward_train(self, batch: Batch, **kwargs: Any) -> Output: ...
+
+    @abc.abstractmethod
+    def _forward_exploration(self, batch: Batch, **kwargs: Any) -> Output: ...
+
+    @abc.abstractmethod
+    def _forward_inference(self, batch: Batch, **kwargs: Any) -> Output: ...
+
+    # What a framework puts around a forward (gradient mode, train or eval) goes into these three.
+
+    def _run_train(self, batch: Batch, **kwargs: Any) -> Output:
+        return self._forward_train(batch, **kwargs)
+
+    def _run_exploration(self, batch: Batch, **kwargs: Any) -> Output:
+        return self._forward_exploration(batch, **kwargs)
+
+    def _run_inference(self, batch: Batch, **kwargs: Any) -> Output:
+        return self._forward_inference(batch, **kwargs)
+
+    # --- what goes in and out -----------------------------------------------------------------
+
+    def input_specs_train(self) -> SpecType:
+        """Return what a training batch must hold: observations of the config's space."""
+        return self._input_specs()
+
+    def input_specs_exploration(self) -> SpecType:
+        """Return what a batch to explore on must hold: observations of the config's space."""
+        return self._input_specs()
+
+    def input_specs_inference(self) -> SpecType:
+        """Return what a batch to act on must hold: observations of the config's space."""
+        return self._input_specs()
+
+    def output_specs_train(self) -> SpecType:
+        """Return what a training forward must give: by default nothing in particular."""
+        return {}
+
+    def output_specs_exploration(self) -> SpecType:
+        """Return what exploring must give: an action distribution."""
+        return [Columns.ACTION_DIST]
+
+    def output_specs_inference(self) -> SpecType:
+        """Return what acting must give: an action distribution."""
+        return [Columns.ACTION_DIST]
+
+    def _input_specs(self) -> SpecType:
+        space = None if self.config is None else self.config.observation_space
+        if space is None:
+            return [Columns.OBS]
+        return {Columns.OBS: spec_from_space(space, framework=self.framework)}
+
+    # --- everything else ----------------------------------------------------------------------
+
+    @property
+    def device(self) -> object:
+        """Where the batches must be, in the framework's words; None where there is no choice."""
+        return None
+
+    def is_stateful(self) -> bool:
+        """Whether the forwards take `state_in` and return `state_out`."""
+        return bool(self.get_initial_state())
+
+    def get_initial_state(self) -> State:
+        """Return the state at the start of an episode, without batch axis; empty if stateless."""
+        return {}
+
+    @abc.abstractmethod
+    def get_state(self) -> State:
+        """Return copies of all weights as a nested dict of NumPy arrays."""
+
+    @abc.abstractmethod
+    def set_state(self, state: State) -> None:
+        """Take over weights; ValueError that lists what does not fit, before any is changed."""
+
+    def numpy_form(self) -> RLModule | None:
+        """Return a NumPy module that acts exactly as this one, over the same memory, or None."""
+        return None
+
+    def unwrapped(self) -> RLModule:
+        """Return the module itself; a wrapper returns what it wraps."""
+        return self
+
+    def as_multi_agent(self) -> MultiAgentRLModule:
+        """Return a multi-agent module that holds just this one, as `default_policy`."""
+        from rlmodule_core.multi_agent import DEFAULT_MODULE_ID, MultiAgentRLModule
+
+        modules = MultiAgentRLModule()
+        modules.add_module(DEFAULT_MODULE_ID, self)
+        return modules

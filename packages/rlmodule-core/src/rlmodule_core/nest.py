@@ -1,0 +1,46 @@
+"""Nested structures of arrays: the one typed door to dm-tree.
+
+A `Nest` is an array or a dict, tuple or list of nests, as gymnasium's nested spaces sample them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeAlias, TypeVar
+
+import tree
+
+Nest: TypeAlias = Any  # recursive types over foreign tensors cannot be written precisely
+T = TypeVar("T")
+
+
+def map_nest(function: Callable[..., Any], *nests: Nest) -> Nest:
+    """Apply `function` to the matching leaves of nests of equal structure."""
+    first = nests[0]
+    if not isinstance(first, (dict, tuple, list)):  # most observations are one array
+        return function(*nests)
+    return tree.map_structure(function, *nests)
+
+
+def leaves(nest: Nest) -> list[Any]:
+    """Return the leaves in a fixed order, dict keys sorted."""
+    if not isinstance(nest, (dict, tuple, list)):
+        return [nest]
+    flat: list[Any] = tree.flatten(nest)
+    return flat
+
+
+def unflatten(structure: Nest, flat: Sequence[Any]) -> Nest:
+    """Put leaves back into a structure; the inverse of `leaves`."""
+    return tree.unflatten_as(structure, flat)
+
+
+def leaves_with_paths(nest: Nest) -> Iterable[tuple[str, Any]]:
+    """Yield `("arm.joint[2]", leaf)` pairs.
+
+    >>> list(leaves_with_paths({"arm": {"joint": (1, 2)}}))
+    [('arm.joint[0]', 1), ('arm.joint[1]', 2)]
+    """
+    for path, leaf in tree.flatten_with_path(nest):
+        name = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path)
+        yield name.removeprefix("."), leaf

@@ -1,0 +1,28 @@
+"""The bridge of modules that work on NumPy arrays themselves: nothing to convert.
+
+The framework packages have a `bridge` with the same names, and more for training.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rlmodule_core.distribution import Distribution
+from rlmodule_core.nest import Nest
+
+
+def to_tensors(nest: Nest, device: object = None) -> Nest:
+    """Return the arrays as they are."""
+    return nest
+
+
+def to_numpy(nest: Nest) -> Nest:
+    """Return the arrays as they are."""
+    return nest
+
+
+def as_distribution(value: object) -> Distribution[Any]:
+    """Return a distribution as it is. Raises TypeError for anything else."""
+    if isinstance(value, Distribution):
+        return value
+    raise TypeError(f"action_dist: expected a Distribution, got {type(value).__qualname__}")

@@ -1,0 +1,70 @@
+"""RLModules without a framework: the proof that the contract is neutral, and the fast way to act."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import numpy as np
+
+from rlmodule_core.columns import Columns
+from rlmodule_core.module import Batch, Output, RLModule, State
+from rlmodule_core.module_config import RLModuleConfig
+from rlmodule_core.numpy_distributions import Array, NumpyDistribution
+from rlmodule_core.numpy_layers import NumpyLayers
+from rlmodule_core.state import check_same_state, flatten_state, nest_state
+
+
+class NumpyRLModule(RLModule):
+    """Base of modules whose batches are NumPy arrays; nothing here carries a gradient."""
+
+    framework: ClassVar[str] = "numpy"
+
+
+class NumpyPolicy(NumpyRLModule):
+    """Observation vector -> dense layers -> action distribution; the same in all three phases.
+
+    It reads its weights where they lie: made from a framework's layers it shares their memory, so
+    that a step of the optimizer is seen here at once.
+    """
+
+    def __init__(
+        self,
+        config: RLModuleConfig | None,
+        layers: NumpyLayers,
+        make_distribution: Callable[[Array], NumpyDistribution],
+    ) -> None:
+        super().__init__(config)
+        self.layers = layers
+        self._forward = layers.compile()
+        self._make_distribution = make_distribution
+
+    def _forward_train(self, batch: Batch, **kwargs: Any) -> Output:
+        return {Columns.ACTION_DIST: self._make_distribution(self._forward(batch[Columns.OBS]))}
+
+    def _forward_exploration(self, batch: Batch, **kwargs: Any) -> Output:
+        return self._forward_train(batch)
+
+    def _forward_inference(self, batch: Batch, **kwargs: Any) -> Output:
+        return self._forward_train(batch)
+
+    def get_state(self) -> State:
+        """Return copies of the weights, `{"layers": {"0": {"weight": ..., "bias": ...}, ...}}`."""
+        flat = flatten_state(self._arrays())
+        return nest_state({name: array.copy() for name, array in flat.items()})
+
+    def set_state(self, state: State) -> None:
+        """Write weights into the memory that is used, after checking that every shape fits."""
+        own = flatten_state(self._arrays())
+        new = flatten_state(state)
+        check_same_state(own, new, where=f"{type(self).__name__}.set_state")
+        for name, array in own.items():
+            np.copyto(array, new[name])
+
+    def _arrays(self) -> State:
+        layers = {
+            str(index): {"weight": layer.weight, "bias": layer.bias}
+            for index, layer in enumerate(self.layers.layers)
+        }
+        constant = self.layers.constant
+        return {"layers": layers} | ({} if constant is None else {"constant": constant})

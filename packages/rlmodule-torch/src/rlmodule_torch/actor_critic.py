@@ -1,0 +1,69 @@
+"""The default module: encoder -> (policy head, value head), as its catalog decides."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rlmodule_core import Columns, NumpyPolicy, Output, RLModuleConfig, numpy_distribution
+from rlmodule_core.module import Batch
+from torch import Tensor, nn
+
+from rlmodule_torch.module import TorchRLModule
+
+
+class TorchActorCriticModule(TorchRLModule):
+    """Maps `obs` to `action_dist` and, in training, `vf_preds` `[*batch]` too.
+
+    Needs a config with a catalog; raises ValueError without one.
+    """
+
+    def __init__(self, config: RLModuleConfig) -> None:
+        super().__init__(config)
+        catalog = config.get_catalog()
+        self.encoder: nn.Module = catalog.get_actor_critic_encoder_config().build("torch")
+        self.pi: nn.Module = catalog.get_pi_head_config().build("torch")
+        self.vf: nn.Module = catalog.get_vf_head_config().build("torch")
+        self._dist_config = catalog.get_action_dist_config()
+        self.make_distribution = self._dist_config.build("torch")
+
+    def _forward_train(self, batch: Batch, **kwargs: Any) -> Output:
+        actor, critic = self.encoder(batch[Columns.OBS])
+        return {
+            Columns.ACTION_DIST: self.make_distribution(self.pi(actor)),
+            Columns.VF_PREDS: self.vf(critic).squeeze(-1),
+        }
+
+    def _forward_exploration(self, batch: Batch, **kwargs: Any) -> Output:
+        return self._forward_inference(batch)
+
+    def _forward_inference(self, batch: Batch, **kwargs: Any) -> Output:
+        features = self._actor_features(batch[Columns.OBS])
+        return {Columns.ACTION_DIST: self.make_distribution(self.pi(features))}
+
+    def _actor_features(self, obs: Tensor) -> Tensor:
+        """Encode for the actor alone where the encoder can; an encoder of the user's need not."""
+        encode = getattr(self.encoder, "actor_features", None)
+        features: Tensor = self.encoder(obs)[0] if encode is None else encode(obs)
+        return features
+
+    def numpy_form(self) -> NumpyPolicy | None:
+        """Return the acting half in NumPy, over the very memory of these weights.
+
+        None where the two could differ: a forward was overridden, a layer is not a plain dense one,
+        or the weights are not float32 on the CPU.
+        """
+        own, default = type(self), TorchActorCriticModule
+        overridden = any(
+            getattr(own, name) is not getattr(default, name)
+            for name in ("_forward_exploration", "_forward_inference", "_actor_features")
+        )
+        parts = [
+            layer.numpy_layers() if hasattr(layer, "numpy_layers") else None
+            for layer in (getattr(self.encoder, "actor", None), self.pi)
+        ]
+        if overridden or parts[0] is None or parts[1] is None:
+            return None
+        layers = parts[0].then(parts[1])
+        if not layers.supported:
+            return None
+        return NumpyPolicy(self.config, layers, numpy_distribution(self._dist_config))

@@ -1,0 +1,58 @@
+"""Model configs -> torch layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from rlmodule_core import (
+    ActorCriticEncoderConfig,
+    Distribution,
+    DistributionConfig,
+    FreeLogStdHeadConfig,
+    MLPEncoderConfig,
+    MLPHeadConfig,
+    ModelConfig,
+)
+from torch import Tensor, nn
+
+from rlmodule_torch.distributions import TorchCategorical, TorchDeterministic, TorchDiagGaussian
+from rlmodule_torch.layers import (
+    TorchActorCriticEncoder,
+    TorchFreeLogStdHead,
+    TorchMLPEncoder,
+    TorchMLPHead,
+)
+
+_DISTRIBUTIONS: dict[str, Any] = {
+    "Categorical": TorchCategorical,
+    "DiagGaussian": TorchDiagGaussian,
+    "Deterministic": TorchDeterministic,
+}
+
+
+def build(config: ModelConfig) -> nn.Module:
+    """Return the layer that a model config describes. Raises TypeError for an unknown config."""
+    match config:
+        case MLPEncoderConfig():
+            return TorchMLPEncoder(config.input_dim, config.hidden, config.activation, config.gain)
+        case ActorCriticEncoderConfig():
+            critic = None if config.shared else config.base.build("torch")
+            return TorchActorCriticEncoder(config.base.build("torch"), critic)
+        case FreeLogStdHeadConfig():
+            return TorchFreeLogStdHead(
+                config.input_dim, config.output_dim, config.hidden, config.activation, config.gain
+            )
+        case MLPHeadConfig():
+            return TorchMLPHead(
+                config.input_dim, config.output_dim, config.hidden, config.activation, config.gain
+            )
+    raise TypeError(
+        f"{type(config).__name__} is not known to rlmodule_torch: give the class a build(framework) of its own"
+    )
+
+
+def build_distribution(config: DistributionConfig) -> Callable[[Tensor], Distribution[Tensor]]:
+    """Return the function from `inputs` to the distribution that the config describes."""
+    return partial(_DISTRIBUTIONS[config.kind].from_inputs, space=config.space)

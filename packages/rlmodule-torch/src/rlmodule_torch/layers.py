@@ -1,0 +1,148 @@
+"""Encoders and heads. Weights are `[outputs, inputs]`; their names are the same in every framework."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from rlmodule_core import DenseLayer, NumpyLayers
+from rlmodule_core.initializers import current_generator, orthogonal
+from torch import Tensor, nn
+
+Activation = Callable[[Tensor], Tensor]
+
+ACTIVATIONS: dict[str, Activation] = {
+    "elu": nn.functional.elu,
+    "gelu": nn.functional.gelu,
+    "leaky_relu": nn.functional.leaky_relu,
+    "linear": lambda x: x,
+    "relu": torch.relu,
+    "sigmoid": torch.sigmoid,
+    "silu": nn.functional.silu,
+    "tanh": torch.tanh,
+}
+
+
+class TorchLayer(nn.Module):
+    """Base of the layers below: none of them computes anything else in training than in use."""
+
+    mode_free = True
+
+
+class TorchMLPEncoder(TorchLayer):
+    """`[..., input_dim]` -> `[..., hidden[-1]]`, every layer followed by the activation."""
+
+    def __init__(self, input_dim: int, hidden: Sequence[int], activation: str, gain: float) -> None:
+        super().__init__()
+        sizes = [input_dim, *hidden]
+        self.layers = nn.ModuleList(
+            dense(inputs, outputs, gain=gain) for inputs, outputs in zip(sizes, sizes[1:], strict=False)
+        )
+        self.activation_name = activation
+        self._activation = ACTIVATIONS[activation]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Encode a batch; integers are taken as numbers."""
+        x = x if x.is_floating_point() else x.float()
+        for layer in self.layers:
+            x = self._activation(layer(x))
+        return x
+
+    def numpy_layers(self) -> NumpyLayers | None:
+        """Return the same layers over the very memory of these weights."""
+        return numpy_layers(self.layers, [self.activation_name] * len(self.layers))
+
+
+class TorchActorCriticEncoder(TorchLayer):
+    """Called with an observation, returns (features of the actor, features of the critic)."""
+
+    def __init__(self, actor: nn.Module, critic: nn.Module | None) -> None:
+        super().__init__()
+        self.actor = actor
+        self.critic = critic  # None: the actor's features serve both
+
+    def forward(self, obs: Tensor) -> tuple[Tensor, Tensor]:
+        """Encode for both; a shared encoder runs once."""
+        features = self.actor(obs)
+        return features, features if self.critic is None else self.critic(obs)
+
+    def actor_features(self, obs: Tensor) -> Tensor:
+        """Encode for the actor alone, as acting needs no value."""
+        features: Tensor = self.actor(obs)
+        return features
+
+
+class TorchMLPHead(TorchLayer):
+    """`[..., input_dim]` -> `[..., output_dim]`: hidden layers with the activation, a linear one last."""
+
+    def __init__(
+        self, input_dim: int, output_dim: int, hidden: Sequence[int], activation: str, gain: float
+    ) -> None:
+        super().__init__()
+        sizes = [input_dim, *hidden]
+        self.layers = nn.ModuleList(
+            dense(inputs, outputs, gain=math.sqrt(2.0))
+            for inputs, outputs in zip(sizes, sizes[1:], strict=False)
+        )
+        self.layers.append(dense(sizes[-1], output_dim, gain=gain))
+        self.activation_name = activation
+        self._activation = ACTIVATIONS[activation]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map features to outputs."""
+        for layer in self.layers[:-1]:
+            x = self._activation(layer(x))
+        outputs: Tensor = self.layers[-1](x)
+        return outputs
+
+    def numpy_layers(self) -> NumpyLayers | None:
+        """Return the same layers over the very memory of these weights."""
+        hidden = len(self.layers) - 1
+        return numpy_layers(self.layers, [self.activation_name] * hidden + ["linear"])
+
+
+class TorchFreeLogStdHead(TorchLayer):
+    """Means from the features; the log-std is a vector of weights that no input changes."""
+
+    def __init__(
+        self, input_dim: int, output_dim: int, hidden: Sequence[int], activation: str, gain: float
+    ) -> None:
+        super().__init__()
+        self.mean = TorchMLPHead(input_dim, output_dim // 2, hidden, activation, gain)
+        self.log_std = nn.Parameter(torch.zeros(output_dim // 2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return `[mean, log_std]`, `[..., output_dim]`."""
+        mean = self.mean(x)
+        return torch.cat([mean, self.log_std.expand_as(mean)], dim=-1)
+
+    def numpy_layers(self) -> NumpyLayers | None:
+        """Return the same layers over the very memory of these weights."""
+        layers = self.mean.numpy_layers()
+        return layers and layers.with_constant(self.log_std.detach().numpy())
+
+
+def dense(inputs: int, outputs: int, *, gain: float) -> nn.Linear:
+    """Make a linear layer with orthogonal weights and zero biases."""
+    layer = nn.utils.skip_init(nn.Linear, inputs, outputs)
+    rng = current_generator()
+    if rng is None:  # then the user's torch.manual_seed decides
+        rng = np.random.default_rng(int(torch.randint(2**62, ())))
+    with torch.no_grad():
+        layer.weight.copy_(torch.from_numpy(orthogonal(rng, outputs, inputs, gain=gain)))
+        layer.bias.zero_()
+    return layer
+
+
+def numpy_layers(layers: nn.ModuleList, activations: Sequence[str]) -> NumpyLayers | None:
+    """Return NumPy layers that share the memory of linear ones, or None where that cannot be."""
+    found = []
+    for layer, activation in zip(layers, activations, strict=True):
+        if type(layer) is not nn.Linear or layer.weight.device.type != "cpu":
+            return None
+        if layer.weight.dtype is not torch.float32:
+            return None
+        found.append(DenseLayer(layer.weight.detach().numpy(), layer.bias.detach().numpy(), activation))
+    return NumpyLayers(tuple(found))

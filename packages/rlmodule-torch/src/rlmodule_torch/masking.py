@@ -1,0 +1,25 @@
+"""Means over real rows, and the guard against silent broadcasting."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def masked_mean(values: Tensor, mask: Tensor | None) -> Tensor:
+    """Return the mean of the rows where `mask` is True; None means all.
+
+    What padding holds, be it NaN, changes neither the value nor the gradient.
+    """
+    if mask is None:
+        return values.mean()
+    kept = torch.where(mask, values, torch.zeros_like(values))
+    return kept.sum() / mask.sum().clamp(min=1)
+
+
+def require_same_shape(**tensors: Tensor) -> None:
+    """Raise ValueError unless all shapes agree: `[N]` against `[N, 1]` would broadcast to `[N, N]`."""
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    if len(set(shapes.values())) > 1:
+        listed = ", ".join(f"{name} {list(shape)}" for name, shape in shapes.items())
+        raise ValueError(f"a loss takes columns of one shape, got {listed}")

@@ -1,0 +1,100 @@
+"""The RLModule of PyTorch: an `nn.Module` with three checked phases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import torch
+from rlmodule_core import RLModule, RLModuleConfig
+from rlmodule_core.module import Batch, Output, State
+from rlmodule_core.state import check_same_state, flatten_state, nest_state
+from torch import Tensor, nn
+
+
+class TorchRLModule(nn.Module, RLModule):
+    """Subclass this; make layers in `__init__`, after `super().__init__(config)`.
+
+    `forward_exploration` and `forward_inference` run without gradient and in eval mode,
+    `forward_train` in train mode; the modes that were found are restored.
+    """
+
+    framework: ClassVar[str] = "torch"
+
+    def __init__(self, config: RLModuleConfig | None = None) -> None:
+        nn.Module.__init__(self)
+        RLModule.__init__(self, config)
+
+    def _finish(self) -> None:
+        super()._finish()
+        # Switching modes walks over all submodules, so it is done only where a layer cares.
+        self._modes_matter = any(_depends_on_mode(module) for module in self.modules() if module is not self)
+
+    def _run_train(self, batch: Batch, **kwargs: Any) -> Output:
+        return self._in_mode(True, self._forward_train, batch, kwargs)
+
+    def _run_exploration(self, batch: Batch, **kwargs: Any) -> Output:
+        with torch.no_grad():
+            return self._in_mode(False, self._forward_exploration, batch, kwargs)
+
+    def _run_inference(self, batch: Batch, **kwargs: Any) -> Output:
+        with torch.no_grad():
+            return self._in_mode(False, self._forward_inference, batch, kwargs)
+
+    def _in_mode(
+        self, training: bool, forward: Callable[..., Output], batch: Batch, kwargs: dict[str, Any]
+    ) -> Output:
+        if not self._modes_matter:
+            return forward(batch, **kwargs)
+        before = [(module, module.training) for module in self.modules()]
+        self.train(training)
+        try:
+            return forward(batch, **kwargs)
+        finally:
+            for module, mode in before:
+                module.training = mode
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the weights; the CPU for a module without any."""
+        first: Tensor | None = next(self.parameters(), None)
+        return torch.device("cpu") if first is None else first.device
+
+    def get_state(self) -> State:
+        """Return copies of all parameters and buffers as a nested dict of NumPy arrays."""
+        return nest_state(
+            {name: tensor.detach().cpu().numpy().copy() for name, tensor in self.state_dict().items()}
+        )
+
+    def set_state(self, state: State) -> None:
+        """Write weights into the tensors that are used; ValueError that lists what does not fit."""
+        own, new = self.state_dict(), flatten_state(state)
+        check_same_state(own, new, where=f"{type(self).__name__}.set_state")
+        with torch.no_grad():
+            for name, tensor in own.items():
+                tensor.copy_(torch.as_tensor(new[name]))
+
+
+_MODE_FREE = (
+    nn.ModuleList,
+    nn.ModuleDict,
+    nn.Sequential,
+    nn.Linear,
+    nn.Conv2d,
+    nn.Embedding,
+    nn.LayerNorm,
+    nn.Flatten,
+    nn.Identity,
+    nn.ReLU,
+    nn.Tanh,
+    nn.ELU,
+    nn.GELU,
+    nn.SiLU,
+    nn.Sigmoid,
+    nn.LeakyReLU,
+)
+
+
+def _depends_on_mode(module: nn.Module) -> bool:
+    """Whether train() and eval() may differ for a layer; a class that we do not know may care."""
+    return type(module) not in _MODE_FREE and not getattr(module, "mode_free", False)

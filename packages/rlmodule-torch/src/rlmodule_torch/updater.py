@@ -1,0 +1,129 @@
+"""One gradient step. Knows nothing of algorithms: the loss is a function that it is given.
+
+Source of the optimizer: Kingma and Ba 2015, https://arxiv.org/abs/1412.6980 (Adam).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+GradClip: TypeAlias = Literal["value", "norm", "global_norm"]
+LossFunction: TypeAlias = Callable[[Mapping[str, Any], Mapping[str, float]], NamedTuple]
+"""(minibatch, coefficients) -> named tuple of scalars whose first field is the loss to minimise."""
+
+
+class StepResult(NamedTuple):
+    """What one step did."""
+
+    loss: Any  # the named tuple that the loss function returned
+    grad_norm: Tensor  # scalar, before clipping
+    applied: bool  # False: the gradient was not finite and the weights were left alone
+
+
+class TorchUpdater:
+    """Adam over all trainable parameters of a module, held in one flat buffer.
+
+    The parameters become views of the buffer, and so do their gradients, so that the norm, the
+    clipping and the step are one operation each, whatever the number of layers. Make it after the
+    module is on its device; the module keeps working as before.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        loss_function: LossFunction,
+        *,
+        adam_epsilon: float = 1e-5,
+        grad_clip: float | None = None,
+        grad_clip_by: GradClip = "global_norm",
+    ) -> None:
+        parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+        if not parameters:
+            raise ValueError(f"{type(module).__name__} has no trainable parameters")
+        self._loss_function = loss_function
+        self._flat, self._gradient = _flatten(parameters)
+        self._gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        self._optimizer = torch.optim.Adam([self._flat], eps=adam_epsilon, fused=True)
+        self._grad_clip = grad_clip
+        self._grad_clip_by = grad_clip_by
+
+    def step(self, batch: Mapping[str, Any], coefficients: Mapping[str, float]) -> StepResult:
+        """Take one step on a minibatch with the learning rate `coefficients["lr"]`.
+
+        A gradient that is not finite changes nothing.
+        """
+        gradient = self._gradient
+        gradient.zero_()
+        loss = self._loss_function(batch, coefficients)
+        loss[0].backward()
+        norm = gradient.norm()
+        applied = bool(norm.isfinite())
+        if applied:
+            self._clip(gradient, norm)
+            self._optimizer.param_groups[0]["lr"] = coefficients["lr"]
+            self._optimizer.step()
+        return StepResult(loss, norm, applied)
+
+    def get_state(self) -> dict[str, Any]:
+        """Return Adam's moments, each a flat array over all parameters, and its number of steps."""
+        state = self._optimizer.state[self._flat]
+        if not state:
+            return {"step": 0}
+        return {
+            "step": int(state["step"]),
+            "exp_avg": state["exp_avg"].cpu().numpy().copy(),
+            "exp_avg_sq": state["exp_avg_sq"].cpu().numpy().copy(),
+        }
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Set what `get_state` returned. Raises ValueError if it belongs to other parameters."""
+        if not state["step"]:
+            self._optimizer.state.clear()
+            return
+        for name in ("exp_avg", "exp_avg_sq"):
+            if np.shape(state[name]) != tuple(self._flat.shape):
+                raise ValueError(
+                    f"optimizer state {name}: expected {tuple(self._flat.shape)}, got {np.shape(state[name])}"
+                )
+        tensors = {name: torch.tensor(state[name], device=self._flat.device) for name in ("exp_avg", "exp_avg_sq")}
+        self._optimizer.state[self._flat] = {"step": torch.tensor(float(state["step"])), **tensors}
+
+    def _clip(self, gradient: Tensor, norm: Tensor) -> None:
+        if self._grad_clip is None:
+            return
+        limit = self._grad_clip
+        if self._grad_clip_by == "value":
+            gradient.clamp_(-limit, limit)
+        elif self._grad_clip_by == "global_norm":
+            gradient.mul_((limit / norm).clamp(max=1.0))
+        else:
+            for part in self._gradients:
+                part.mul_((limit / part.norm()).clamp(max=1.0))
+
+
+def _flatten(parameters: list[nn.Parameter]) -> tuple[nn.Parameter, Tensor]:
+    """Move parameters of one dtype and device into one buffer, of which they become views.
+
+    Returns the buffer and the buffer of its gradient.
+    """
+    kinds = {(p.dtype, p.device) for p in parameters}
+    if len(kinds) > 1:
+        raise ValueError(f"trainable parameters must share one dtype and device, got {sorted(map(str, kinds))}")
+    flat = nn.Parameter(torch.cat([p.detach().reshape(-1) for p in parameters]))
+    gradient = torch.zeros_like(flat.data)
+    flat.grad = gradient
+    offset = 0
+    for p in parameters:
+        place = slice(offset, offset + p.numel())
+        p.data = flat.data[place].view(p.shape)
+        p.grad = gradient[place].view(p.shape)
+        offset += p.numel()
+    return flat, gradient
+
+
+make_updater = TorchUpdater

@@ -1,0 +1,146 @@
+"""A spec made ready: compiled once, then called for every piece of data.
+
+`Checker` is for one structure. `CallChecker` is for the input and the output of one call, with names bound
+across both; the decorators use it, and so may whoever calls functions by other ways.
+"""
+
+from functools import lru_cache
+from typing import Any
+
+from rlmodule_specs.compiled import Check
+from rlmodule_specs.errors import Problem, SpecError
+from rlmodule_specs.side import Side
+from rlmodule_specs.switch import switch
+from rlmodule_specs.tree import Given, Node, SpecType, canonical, fixed_sizes, leaves
+
+__all__ = ["CallChecker", "Checker", "check"]
+
+
+class Checker:
+    """The check of one spec.
+
+    `exact` refuses keys that the spec does not have; `values` compares limits and class numbers as well.
+
+    >>> Checker(["obs"]).check({"obs": 1, "more": 2})
+    ()
+    """
+
+    __slots__ = ("_side", "check", "exact", "spec", "values")
+
+    check: Check  # check(data, where="") raises SpecError with all problems; returns the sizes of the names
+
+    def __init__(self, spec: SpecType, *, exact: bool = False, values: bool = False) -> None:
+        self.spec = canonical(spec)
+        self.exact = exact
+        self.values = values
+        self._side = Side(self.spec, exact, values, fixed_sizes(self.spec))
+        self.check = self._side.check
+
+    def problems(self, data: object) -> tuple[Problem, ...]:
+        """Every place where the data breaks the spec, without raising, also while checks are off."""
+        return tuple(self._side.walk(data, ()).problems)
+
+    def sizes(self, data: object) -> dict[str, int]:
+        """The size that each name has in the data, which must be right; also while checks are off.
+
+        A size that a graph does not know yet is left out.
+        """
+        walk = self._side.walk(data, ())
+        if walk.problems:
+            raise SpecError(tuple(walk.problems))
+        return {name: binding.size for name, binding in walk.bound.items()}
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (self.spec, self.exact, self.values)
+
+    def __repr__(self) -> str:
+        return f"Checker({self.spec!r}, exact={self.exact}, values={self.values})"
+
+
+def _rebuild(spec: Node, exact: bool, values: bool) -> Checker:
+    return Checker(spec, exact=exact, values=values)
+
+
+class CallChecker:
+    """The checks of one function's input and output: a name has one size in both.
+
+    >>> call = CallChecker(["obs"], None)
+    >>> call.output("anything", call.input({"obs": 1}))
+    ()
+
+    `input(data)` and `output(result, sizes)`, with the sizes that `input` returned, raise SpecError. A side
+    whose spec is None has nothing to do: `checks_input` and `checks_output` say so.
+    """
+
+    __slots__ = ("_arguments", "checks_input", "checks_output", "input", "output")
+
+    input: Check
+    output: Check
+
+    def __init__(
+        self,
+        inputs: SpecType,
+        outputs: SpecType,
+        *,
+        exact_input: bool = False,
+        exact_output: bool = False,
+        where: str = "",
+        subject: str = "the batch",
+        result: str = "the result",
+        input_rule: str = "the input spec",
+        output_rule: str = "the output spec",
+    ) -> None:
+        asked, promised = canonical(inputs), canonical(outputs)
+        rules = (input_rule, output_rule)
+        self._arguments = (asked, promised, exact_input, exact_output, where, subject, result, *rules)
+        fixed = _fixed_in_both(asked, promised, subject, result)
+        first = Side(asked, exact_input, False, fixed, label=(where, subject, input_rule))
+        known = {name: f"{path or '(root)'} of {subject}" for name, path in first.origins.items()}
+        second = Side(promised, exact_output, False, fixed, label=(where, result, output_rule), known=known)
+        self.input, self.output = first.check, second.check
+        self.checks_input, self.checks_output = asked is not None, promised is not None
+
+    def __reduce__(self) -> tuple[object, ...]:
+        names = ("exact_input", "exact_output", "where", "subject", "result", "input_rule", "output_rule")
+        return _rebuild_call, (*self._arguments[:2], dict(zip(names, self._arguments[2:], strict=True)))
+
+
+def _rebuild_call(inputs: Node, outputs: Node, options: dict[str, Any]) -> CallChecker:
+    return CallChecker(inputs, outputs, **options)
+
+
+def _fixed_in_both(inputs: Node, outputs: Node, subject: str, result: str) -> dict[str, Given]:
+    """The sizes given by keyword in either spec: one call is one check."""
+    asked, promised = fixed_sizes(inputs), fixed_sizes(outputs)
+    for name in asked.keys() & promised.keys():
+        if asked[name].size != promised[name].size:
+            raise ValueError(
+                f"{name!r} is given as {asked[name].size} by {asked[name].path or '(root)'} of {subject} and "
+                f"as {promised[name].size} by {promised[name].path or '(root)'} of {result}: "
+                "a name has one size in the input and the output of a call, use two names"
+            )
+    return {**promised, **asked}
+
+
+def check(
+    data: object, spec: SpecType, *, exact: bool = False, where: str = "", values: bool = False
+) -> None:
+    """Raise SpecError with all problems where the data breaks the spec.
+
+    >>> check({"obs": 3}, {"obs": str})
+    Traceback (most recent call last):
+      ...
+    rlmodule_specs.errors.SpecError: the data breaks the spec in 1 place
+      obs:  expected str, got int
+
+    The compiled checks of the latest specs are kept; a `Checker` spares the look-up too.
+    """
+    if switch.on:
+        node = canonical(spec)
+        _kept(node, tuple(leaves(node)), exact, values).check(data, (), where)
+
+
+@lru_cache(maxsize=256)
+def _kept(node: Node, order: tuple[object, ...], exact: bool, values: bool) -> Checker:
+    """The checker of a spec. Equal specs in another order have their own: problems come in spec order."""
+    return Checker(node, exact=exact, values=values)

@@ -1,0 +1,174 @@
+"""A spec as straight-line Python, written and compiled once.
+
+The function says yes to plain data that is right and leaves everything else to `slow`. For
+`{"obs": TensorSpec("b, h", h=10, dtype="float32")}` it is:
+
+    def check(data, sizes=(), where=''):
+        if not switch.on: return sizes
+        try:
+            while True:
+                if data.__class__ is not dict: break
+                d1 = data['obs']
+                if d1.dtype is not T1[d1.__class__]: break
+                n0, s2, = d1.shape
+                if s2 != 10: break
+                return (n0, )
+        except Exception: pass
+        return slow(data, sizes, where)
+
+`T1` maps each class that may be trusted to the one dtype object it must carry: one look-up says class,
+framework and dtype. Whatever surprises this code, a missing key or a shape that raises, ends in `slow`.
+The loop never turns: it is there to be left.
+"""
+
+from collections.abc import Callable, Mapping
+from itertools import count
+from typing import Protocol, cast
+
+from rlmodule_specs.frameworks import link, trusted
+from rlmodule_specs.shape import ANY, DOTS, Axis
+from rlmodule_specs.switch import switch
+from rlmodule_specs.tensor_spec import TensorSpec
+from rlmodule_specs.tree import Node, SpecDict
+
+__all__ = ["Check", "Sizes", "Slow", "compile_check"]
+
+Sizes = tuple[int | None, ...]  # of the names, in the order in which the specs name them first
+Slow = Callable[[object, Sizes, str], Sizes]
+CONTAINERS = frozenset((dict, list, tuple))  # plain ones: their [] has no surprises
+
+
+class Check(Protocol):
+    """A compiled check: returns the sizes of all names or raises SpecError."""
+
+    def __call__(self, data: object, sizes: Sizes = (), where: str = "") -> Sizes:
+        """Compare; `sizes` are those of the names known before, `where` goes into the message."""
+
+
+class _Writer:
+    """Writes the body: one local variable a container, a leaf, a name or a size that is compared."""
+
+    def __init__(self, exact: bool, fixed: Mapping[str, int], known: tuple[str, ...]) -> None:
+        self.exact = exact
+        self.fixed = fixed  # given by keyword somewhere in the spec: constants
+        self.lines: list[str] = []
+        self.globals: dict[str, object] = {"switch": switch, "CONTAINERS": CONTAINERS}
+        self.names = {name: f"n{number}" for number, name in enumerate(known)}
+        self.values = count(1)
+
+    def refuse_if(self, condition: str) -> None:
+        self.lines.append(f"if {condition}: break")
+
+    def constant(self, prefix: str, value: object) -> str:
+        """The global name of a constant, the same for the same object."""
+        for name, known in self.globals.items():
+            if known is value:
+                return name
+        name = f"{prefix}{len(self.globals) - 1}"
+        self.globals[name] = value
+        return name
+
+    def node(self, node: Node, variable: str) -> None:
+        if isinstance(node, SpecDict):
+            self.container(node, variable)
+        elif isinstance(node, TensorSpec):
+            self.tensor(node, variable)
+        elif node is not None:
+            classes = node[0] if len(node) == 1 else node
+            self.refuse_if(f"not isinstance({variable}, {self.constant('C', classes)})")
+
+    def container(self, spec: SpecDict, variable: str) -> None:
+        by_number = bool(spec) and all(isinstance(key, int) for key in spec)
+        self.refuse_if(f"{variable}.__class__ {'not in CONTAINERS' if by_number else 'is not dict'}")
+        if self.exact:
+            self.refuse_if(f"len({variable}) != {len(spec)}")
+        for key, node in spec.items():
+            part = f"d{next(self.values)}"
+            self.lines.append(f"{part} = {variable}[{key!r}]")
+            self.node(node, part)
+
+    def tensor(self, spec: TensorSpec, variable: str) -> None:
+        table = self.constant("T", trusted(spec.framework, spec.dtype))
+        if spec.dtype is None:
+            self.refuse_if(f"{variable}.__class__ not in {table}")
+        else:
+            self.refuse_if(f"{variable}.dtype is not {table}[{variable}.__class__]")
+        if DOTS in spec.axes:
+            self.open_shape(spec.axes, variable)
+        elif not spec.axes:
+            self.refuse_if(f"len({variable}.shape)")
+        else:
+            self.closed_shape(spec.axes, variable)
+
+    def closed_shape(self, axes: tuple[Axis, ...], variable: str) -> None:
+        """`n0, s3 = d1.shape`, then the comparisons; the unpacking compares the rank."""
+        targets, comparisons = [], []
+        for axis in axes:
+            target, condition = self.axis(axis)
+            targets.append(target)
+            comparisons.append(condition)
+        self.lines.append(f"{', '.join(targets)}, = {variable}.shape")
+        for condition in filter(None, comparisons):
+            self.refuse_if(condition)
+
+    def open_shape(self, axes: tuple[Axis, ...], variable: str) -> None:
+        """The axes before the dots from the left, those behind from the right."""
+        shape = f"d{next(self.values)}"
+        self.lines.append(f"{shape} = {variable}.shape")
+        self.refuse_if(f"len({shape}) < {len(axes) - 1}")
+        dots = axes.index(DOTS)
+        for number, axis in enumerate(axes):
+            if axis in (ANY, DOTS):
+                continue
+            target, condition = self.axis(axis)
+            self.lines.append(f"{target} = {shape}[{number if number < dots else number - len(axes)}]")
+            if condition:
+                self.refuse_if(condition)
+
+    def axis(self, axis: Axis) -> tuple[str, str]:
+        """The variable that takes the size of an axis, and the condition that refuses it."""
+        if axis == ANY:
+            return "_", ""
+        if isinstance(axis, str) and axis not in self.fixed and axis not in self.names:
+            self.names[axis] = f"n{len(self.names)}"
+            return self.names[axis], ""
+        size = f"s{next(self.values)}"
+        wanted = axis if isinstance(axis, int) else self.fixed.get(axis) or self.names[axis]
+        return size, f"{size} != {wanted}"
+
+
+def compile_check(
+    node: Node, slow: Slow, *, exact: bool, fixed: Mapping[str, int], known: tuple[str, ...]
+) -> tuple[Check, tuple[str, ...]]:
+    """The check of a spec, and the names whose sizes it returns: those known before, then its own."""
+    if node is None:
+        return _accept, known
+    link()
+    writer = _Writer(exact, fixed, known)
+    if known:
+        writer.lines.append(f"{', '.join(writer.names.values())}, = sizes")
+    writer.node(node, "data")
+    body = "".join(f"            {line}\n" for line in writer.lines)
+    sizes = "".join(f"{variable}, " for variable in writer.names.values())
+    source = (
+        "def check(data, sizes=(), where=''):\n"
+        "    if not switch.on: return sizes\n"
+        "    try:\n"
+        "        while True:\n"
+        f"{body}"
+        f"            return ({sizes})\n"
+        "    except Exception: pass\n"
+        "    return slow(data, sizes, where)\n"
+    )
+    return _run(source, {**writer.globals, "slow": slow}), tuple(writer.names)
+
+
+def _run(source: str, variables: dict[str, object]) -> Check:
+    exec(compile(source, "<rlmodule_specs check>", "exec"), variables)
+    check = cast(Check, variables["check"])
+    vars(check)["autograph_info__"] = {}  # AutoGraph's mark of code that it calls as it is
+    return check
+
+
+def _accept(data: object, sizes: Sizes = (), where: str = "") -> Sizes:
+    return sizes

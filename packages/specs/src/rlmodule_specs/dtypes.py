@@ -1,0 +1,94 @@
+"""Dtypes by canonical name: "float32" is the same in every framework.
+
+A dtype object of a framework is recognised by the module of its class; no framework is imported.
+"""
+
+import re
+import sys
+
+from rlmodule_specs.spelling import suggestion
+
+__all__ = ["dtype_name", "native_dtype", "parse_dtype"]
+
+KNOWN = (
+    *("bool", "int2", "int4", "int8", "int16", "int32", "int64", "uint1", "uint2", "uint4", "uint8"),
+    *("uint16", "uint32", "uint64", "bfloat16", "float16", "float32", "float64", "float128"),
+    *("complex32", "complex64", "complex128", "complex256"),
+    *("float8_e3m4", "float8_e4m3", "float8_e4m3b11fnuz", "float8_e4m3fn", "float8_e4m3fnuz"),
+    *("float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu", "float4_e2m1fn", "float4_e2m1fn_x2"),
+    *("qint8", "qint16", "qint32", "quint8", "quint16", "object", "string", "str", "bytes"),
+)
+PARAMETRIC = re.compile(r"(datetime64|timedelta64)(\[.+\])?|(str|bytes|void)[0-9]+|StringDType.*")
+AMBIGUOUS = {
+    "float": "'float32' or 'float64'",
+    "int": "'int32' or 'int64'",
+    "double": "'float64'",
+    "half": "'float16'",
+    "long": "'int64'",
+    "complex": "'complex64' or 'complex128'",
+}
+HAVE_A_NAME = ("numpy", "tensorflow", "jax", "jaxlib", "ml_dtypes")
+
+
+def parse_dtype(dtype: object) -> str:
+    """The canonical name of a dtype that a user wrote, as a name or as a framework's object.
+
+    >>> parse_dtype("float32"), parse_dtype(bool)
+    ('float32', 'bool')
+    """
+    text = dtype.__name__ if dtype in (bool, int, float, complex) and isinstance(dtype, type) else dtype
+    if isinstance(text, str):
+        if text in AMBIGUOUS:
+            raise ValueError(f"dtype {text!r} is not the same in every framework: write {AMBIGUOUS[text]}")
+        if text not in KNOWN and not PARAMETRIC.fullmatch(text):
+            raise ValueError(f"unknown dtype {text!r}: {suggestion(text, KNOWN)}")
+        return text
+    name = dtype_name(dtype)
+    if name is None:
+        raise ValueError(f"dtype must be a name such as 'float32' or a framework's dtype, got {dtype!r}")
+    return name
+
+
+def dtype_name(dtype: object) -> str | None:
+    """The canonical name of a framework's dtype object, None where it is none."""
+    if isinstance(dtype, type):
+        return _name_of_scalar_class(dtype)
+    root = type(dtype).__module__.partition(".")[0]
+    if root == "torch" and type(dtype).__name__ == "dtype":
+        return str(dtype).removeprefix("torch.")
+    if root not in HAVE_A_NAME:
+        return None
+    name = getattr(getattr(dtype, "dtype", dtype), "name", None)  # jnp.float32 holds its dtype
+    return name.removesuffix("_ref") if isinstance(name, str) else None
+
+
+def _name_of_scalar_class(scalar: type) -> str | None:
+    numpy = sys.modules.get("numpy")
+    if numpy is None or not issubclass(scalar, getattr(numpy, "generic", ())):
+        return None
+    try:
+        return str(numpy.dtype(scalar).name)
+    except TypeError:  # an abstract class such as np.floating
+        return None
+
+
+def native_dtype(framework: str, name: str) -> object | None:
+    """The dtype object that tensors of a loaded framework carry, None where it has none of that name."""
+    if framework == "torch":
+        found: object = getattr(sys.modules.get("torch"), name, None)
+    elif framework == "tf":
+        found = getattr(sys.modules.get("tensorflow"), name, None)
+    else:
+        found = _numpy_dtype(name)
+    return found if dtype_name(found) == name else None
+
+
+def _numpy_dtype(name: str) -> object | None:
+    numpy, extra = sys.modules.get("numpy"), sys.modules.get("ml_dtypes")
+    if numpy is None:
+        return None
+    try:
+        dtype: object = numpy.dtype(getattr(extra, name, name))
+    except TypeError:
+        return None
+    return dtype

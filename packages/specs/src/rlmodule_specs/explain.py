@@ -1,0 +1,140 @@
+"""The check that can say why: a walk over the spec that collects every problem.
+
+The compiled check only ever says yes; what it does not accept at once is decided here, so that this walk
+is the one place that refuses. It survives whatever the data's own code does.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from rlmodule_specs.containers import ABSENT, Container, open_container
+from rlmodule_specs.describe import class_name, describe, expectation, missing, tensor, trouble
+from rlmodule_specs.errors import Problem
+from rlmodule_specs.frameworks import learn, read_tensor
+from rlmodule_specs.paths import join
+from rlmodule_specs.ranges import limits_text, values_problem
+from rlmodule_specs.shape import ANY, DOTS, Axis
+from rlmodule_specs.tensor_spec import TensorSpec
+from rlmodule_specs.tree import Node, SpecDict
+
+__all__ = ["Binding", "Explanation", "explain"]
+
+
+class Binding(NamedTuple):
+    """The size of a name and who said so: `bound by obs.arm`."""
+
+    size: int
+    origin: str
+
+
+class Explanation:
+    """The problems of one walk, in the order of the spec, and the names it bound."""
+
+    def __init__(self, exact: bool, values: bool, bound: Mapping[str, Binding]) -> None:
+        self.exact = exact
+        self.values = values
+        self.bound = dict(bound)
+        self.problems: list[Problem] = []
+
+    def refuse(self, path: str, expected: str, found: str) -> None:
+        """Note a problem."""
+        self.problems.append(Problem(path, expected, found))
+
+    def visit(self, node: Node, value: object, path: str) -> None:
+        """Compare one value with its node; an exception of the data's own code is a problem too."""
+        if node is None:
+            return
+        try:
+            if isinstance(node, SpecDict):
+                self.container(node, value, path)
+            elif isinstance(node, TensorSpec):
+                self.tensor(node, value, path)
+            elif not isinstance(value, node):
+                self.refuse(path, expectation(node), describe(value))
+        except Exception as error:
+            self.refuse(path, expectation(node, self.exact), f"{class_name(type(value))}, {trouble(error)}")
+
+    def container(self, spec: SpecDict, value: object, path: str) -> None:
+        """Compare the parts of a value with the keys of the spec."""
+        parts = open_container(value, spec)
+        if parts is None:
+            self.refuse(path, expectation(spec, self.exact), describe(value))
+            return
+        present = 0
+        for key, node in spec.items():
+            part = parts.get(key)
+            if part is ABSENT:
+                self.refuse(join(path, key), expectation(node, self.exact), missing(key, parts.keys()))
+            else:
+                present += 1
+                self.visit(node, part, join(path, key))
+        if self.exact and parts.size() != present:
+            self.unexpected(spec, parts, path)
+
+    def unexpected(self, spec: SpecDict, parts: Container, path: str) -> None:
+        """Refuse the keys that an exact spec does not have."""
+        extra = [key for key in parts.keys() if key not in spec]  # noqa: SIM118 - no mapping
+        for key in extra:
+            self.refuse(join(path, key), "no such key", describe(parts.get(key)))
+        if not extra:  # they stand behind the keys that a message looks at
+            self.refuse(path, f"no other keys than its {len(spec)}", f"{parts.size()} keys")
+
+    def tensor(self, spec: TensorSpec, value: object, path: str) -> None:
+        """Compare a tensor; names bind wherever the rank is right, so that one mistake is told once."""
+        facts = read_tensor(value)
+        if facts is None:
+            self.refuse(path, expectation(spec), describe(value))
+            return
+        framework, dtype = spec.framework, spec.dtype
+        good = framework in (None, facts.framework) and dtype in (None, facts.dtype)
+        conflicts: dict[str, str] = {}
+        if facts.shape is not None:
+            good = self.axes(spec, facts.shape, path, conflicts) and good
+        if not good:
+            names = f" with {', '.join(conflicts.values())}" if conflicts else ""
+            found = tensor(facts, framework=framework is not None, dtype=dtype is not None)
+            self.refuse(path, expectation(spec) + names, found)
+            return
+        learn(value)
+        wrong = values_problem(spec, value) if self.values else None
+        if wrong is not None:
+            self.refuse(path, expectation(spec) + limits_text(spec), wrong)
+
+    def axes(
+        self, spec: TensorSpec, shape: tuple[int | None, ...], path: str, conflicts: dict[str, str]
+    ) -> bool:
+        """Whether the sizes fit. Binds new names and notes the names that were bound to another size."""
+        pairs = _aligned(spec.axes, shape)
+        good = pairs is not None
+        for axis, size in pairs or ():
+            if size is None or axis == ANY:
+                continue
+            if isinstance(axis, int) or axis in spec.sizes:
+                good = size == (axis if isinstance(axis, int) else spec.sizes[axis]) and good
+                continue
+            bound = self.bound.setdefault(axis, Binding(size, f"bound by {path or '(root)'}"))
+            if size != bound.size:
+                conflicts[axis] = f"{axis}={bound.size} ({bound.origin})"
+                good = False
+        return good
+
+
+def _aligned(axes: tuple[Axis, ...], shape: tuple[int | None, ...]) -> list[tuple[Axis, int | None]] | None:
+    """Each axis of the spec with its size; None where the rank does not fit."""
+    if DOTS not in axes:
+        return list(zip(axes, shape, strict=True)) if len(axes) == len(shape) else None
+    before = axes.index(DOTS)
+    after = len(axes) - before - 1
+    if len(shape) < before + after:
+        return None
+    tail = zip(axes[before + 1 :], shape[len(shape) - after :], strict=True)
+    return [*zip(axes[:before], shape[:before], strict=True), *tail]
+
+
+def explain(
+    node: Node, data: object, *, exact: bool, values: bool, bound: Mapping[str, Binding]
+) -> Explanation:
+    """Walk the data along the spec; `bound` are the names that have their size already."""
+    walk = Explanation(exact, values, bound)
+    walk.visit(node, data, "")
+    return walk

@@ -1,0 +1,123 @@
+"""What a value is: its framework, its dtype's name, its shape. No framework is ever imported.
+
+A framework that is not in `sys.modules` cannot have made the value. Compiled checks trust exact classes only,
+those of `trusted`; any other class, a subclass included, is read here.
+"""
+
+import sys
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
+from rlmodule_specs.dtypes import dtype_name, native_dtype
+
+__all__ = [
+    "FRAMEWORKS",
+    "Framework",
+    "TensorFacts",
+    "framework_of",
+    "learn",
+    "link",
+    "read_tensor",
+    "trusted",
+]
+
+Framework = Literal["torch", "tf", "numpy", "jax"]
+FRAMEWORKS: tuple[Framework, ...] = ("torch", "tf", "numpy", "jax")
+BASES: dict[Framework, tuple[str, tuple[str, ...]]] = {  # the public classes whose instances are tensors
+    "numpy": ("numpy", ("ndarray", "generic")),
+    "torch": ("torch", ("Tensor",)),
+    "tf": ("tensorflow", ("Tensor", "Variable")),
+    "jax": ("jax", ("Array",)),
+}
+LEARNED = ("EagerTensor", "ArrayImpl")  # of tf and jax, without a public name: taken from the first value
+
+
+_trusted: dict[type, Framework] = {}
+
+
+class TensorFacts(NamedTuple):
+    """What a check compares. `shape` is None where the rank is unknown, a size is None where it is."""
+
+    framework: Framework
+    dtype: str
+    shape: tuple[int | None, ...] | None
+
+
+def _classes(module: str, names: tuple[str, ...]) -> tuple[type, ...]:
+    loaded = sys.modules.get(module)
+    found = (getattr(loaded, name, None) for name in names)
+    return tuple(cls for cls in found if isinstance(cls, type))
+
+
+def framework_of(value: object) -> Framework | None:
+    """The framework whose tensor, variable, parameter or scalar the value is."""
+    known = _trusted.get(type(value))
+    if known is not None:
+        return known
+    for framework, (module, names) in BASES.items():
+        if module in sys.modules and isinstance(value, _classes(module, names)):
+            return framework
+    return None
+
+
+def read_tensor(value: object) -> TensorFacts | None:
+    """The facts of a tensor, None for anything else. What the value's own code raises comes through."""
+    framework = framework_of(value)
+    if framework is None:
+        return None
+    dtype, shape = getattr(value, "dtype"), getattr(value, "shape")  # noqa: B009 - `object` has neither
+    name = dtype_name(dtype)
+    if framework == "tf" and shape.rank is None:
+        return TensorFacts(framework, name or str(dtype), None)
+    return TensorFacts(framework, name or str(dtype), tuple(shape))
+
+
+_tables: dict[tuple[Framework | None, str | None], dict[type, object]] = {}
+
+
+def trusted(framework: Framework | None, dtype: str | None) -> dict[type, object]:
+    """The table {exact class: its dtype object} that compiled checks accept; it grows as classes are met."""
+    key = (framework, dtype)
+    if key not in _tables:
+        table = _tables[key] = {}
+        for cls, owner in _trusted.items():
+            _enter(table, key, cls, owner)
+    return _tables[key]
+
+
+def _enter(
+    table: dict[type, object], key: tuple[Framework | None, str | None], cls: type, owner: Framework
+) -> None:
+    framework, dtype = key
+    native = native_dtype(owner, dtype) if dtype is not None else None
+    if framework in (None, owner) and (dtype is None or native is not None):
+        table[cls] = native
+
+
+def _trust(cls: type, framework: Framework) -> None:
+    _trusted[cls] = framework
+    for key, table in _tables.items():
+        _enter(table, key, cls, framework)
+
+
+def _linkable() -> Iterator[tuple[type, Framework]]:
+    for cls in _classes("numpy", ("ndarray",)):
+        yield cls, "numpy"
+    for cls in (*_classes("torch", ("Tensor",)), *_classes("torch.nn", ("Parameter",))):
+        yield cls, "torch"
+
+
+def link() -> None:
+    """Trust the tensor classes of the frameworks that are loaded by now."""
+    for cls, framework in _linkable():
+        if cls not in _trusted:
+            _trust(cls, framework)
+
+
+def learn(value: object) -> None:
+    """Trust the class of an accepted value where only a value shows it."""
+    cls = type(value)
+    if cls not in _trusted and cls.__name__ in LEARNED:
+        framework = framework_of(value)
+        if framework in ("tf", "jax"):
+            _trust(cls, framework)

@@ -1,0 +1,67 @@
+"""Hypothesis strategies: data that satisfies a spec. Needs the extra: pip install 'rlmodule-specs[hypothesis]'."""
+
+import math
+
+from hypothesis import strategies as st
+
+from rlmodule_specs.arrays import of_values
+from rlmodule_specs.elements import bounds, kind
+from rlmodule_specs.make import assemble, known_sizes, names_of
+from rlmodule_specs.ranges import limits
+from rlmodule_specs.shape import ANY, DOTS
+from rlmodule_specs.tensor_spec import TensorSpec
+from rlmodule_specs.tree import SpecType, canonical
+
+__all__ = ["from_spec"]
+
+LARGEST = 4  # size of an axis that nothing fixes
+DRAWN = 64  # elements drawn one by one; a larger tensor repeats them
+WIDTHS = {"float16": 16, "float64": 64}  # float32 for every other: all its values are close to some of those
+
+
+def from_spec(spec: SpecType, **sizes: int) -> st.SearchStrategy[object]:
+    """Data that satisfies the spec, limits of values included. Names without a size are drawn from 0 to 4."""
+    node = canonical(spec)
+    known = known_sizes(node, sizes)
+    free = [name for name in names_of(node) if name not in known]
+
+    @st.composite
+    def data(draw: st.DrawFn) -> object:
+        bound = {**known, **{name: draw(st.integers(0, LARGEST)) for name in free}}
+        return assemble(node, lambda leaf, path: _tensor(draw, leaf, bound))
+
+    return data()
+
+
+def _tensor(draw: st.DrawFn, spec: TensorSpec, bound: dict[str, int]) -> object:
+    shape: list[int] = []
+    for axis in spec.axes:
+        if axis == DOTS:
+            shape += draw(st.lists(st.integers(0, LARGEST), max_size=2))
+        elif isinstance(axis, str):
+            shape.append(draw(st.integers(0, LARGEST)) if axis == ANY else bound[axis])
+        else:
+            shape.append(axis)
+    number = math.prod(shape)
+    drawn = min(number, DRAWN)
+    values = draw(st.lists(_elements(spec), min_size=drawn, max_size=drawn))
+    return of_values(spec, tuple(shape), [values[place % drawn] for place in range(number)])
+
+
+def _elements(spec: TensorSpec) -> "st.SearchStrategy[complex]":
+    values = kind(spec)
+    if values is bool:
+        return st.booleans()
+    if values is int:
+        return st.integers(*bounds(spec))
+    if values is complex:
+        return st.complex_numbers(allow_nan=False, allow_infinity=False, width=64)
+    low, high = limits(spec) or (-math.inf, math.inf)
+    if math.isinf(low) and math.isinf(high):
+        return st.floats(width=WIDTHS.get(spec.dtype or "", 32), allow_nan=False, allow_infinity=False)  # type: ignore[arg-type]  # 16, 32 or 64
+    return st.floats(
+        None if math.isinf(low) else low,
+        None if math.isinf(high) else high,
+        allow_nan=False,
+        allow_infinity=False,
+    )
