@@ -11,9 +11,6 @@ from types import TracebackType
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import numpy as np
-from rlmodule_core import DEFAULT_MODULE_ID, RLModule
-from rlmodule_core.catalog_protocol import CatalogClass
-from rlmodule_core.nest import Nest, map_nest
 
 from rlmodule_algos.config import AlgorithmConfig
 from rlmodule_algos.envs import EnvStream, make_vector_env
@@ -22,9 +19,12 @@ from rlmodule_algos.frameworks import Framework
 from rlmodule_algos.learning import Learner, OptimizerSettings
 from rlmodule_algos.module_setup import build_modules
 from rlmodule_algos.reporting import Result, evaluation_result, training_result
-from rlmodule_algos.sampling import Actor, EnvRunner, action_filter, evaluate_episodes
+from rlmodule_algos.sampling import Actor, EnvRunner, Episode, action_filter, evaluate_episodes
 from rlmodule_algos.saving import load_algorithm_state, save_algorithm_state
 from rlmodule_algos.settings import ConfigError
+from rlmodule_core import DEFAULT_MODULE_ID, RLModule
+from rlmodule_core.catalog_protocol import CatalogClass
+from rlmodule_core.nest import Nest, map_nest
 
 MAX_PARALLEL_EVALUATION = 32  # episodes played side by side
 SMALL_BATCH = 512  # rows; below it a second thread costs a small network more than it gives
@@ -66,6 +66,7 @@ class Algorithm(abc.ABC, Generic[Config]):
         self.iteration = 0
         self._seconds = 0.0  # in train(), over the life of the run
         self._timers: dict[str, float] = {}
+        self._evaluations = 0
 
     # --- what an algorithm adds ---------------------------------------------------------------
 
@@ -142,8 +143,9 @@ class Algorithm(abc.ABC, Generic[Config]):
         wanted = self.config.evaluation_duration if num_episodes is None else num_episodes
         if wanted < 1:
             raise ValueError(f"evaluate: num_episodes must be at least 1, got {wanted}")
-        seeds = np.random.default_rng([self._evaluation_seed, self.iteration])
-        episodes = []
+        self._evaluations += 1  # so that each plays episodes of its own
+        seeds = np.random.default_rng([self._evaluation_seed, self._evaluations])
+        episodes: list[Episode] = []
         while len(episodes) < wanted:
             stream = self._make_stream(min(wanted - len(episodes), MAX_PARALLEL_EVALUATION))
             try:
@@ -183,7 +185,7 @@ class Algorithm(abc.ABC, Generic[Config]):
         self.set_state(load_algorithm_state(Path(directory), algorithm=self.name)["state"])
 
     @classmethod
-    def from_checkpoint(cls, directory: str | Path, config: Config | None = None) -> Algorithm[Config]:
+    def from_checkpoint(cls, directory: str | Path, config: AlgorithmConfig | None = None) -> Algorithm[Any]:
         """Make the algorithm that was saved, as it was.
 
         `config` is needed only if the one that was saved holds classes or functions (an environment

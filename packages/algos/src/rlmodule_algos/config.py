@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypedDict, Unpack
 
-from rlmodule_core import MultiAgentRLModuleSpec, SingleAgentRLModuleSpec
-
 from rlmodule_algos.envs import EnvSource
 from rlmodule_algos.settings import (
     ConfigError,
@@ -18,6 +16,7 @@ from rlmodule_algos.settings import (
     Schedule,
     check_settings,
 )
+from rlmodule_core import MultiAgentRLModuleSpec, SingleAgentRLModuleSpec
 
 if TYPE_CHECKING:
     from rlmodule_algos.algorithm import Algorithm
@@ -111,7 +110,7 @@ class AlgorithmConfig:
         self.lr: float | Schedule = 3e-4
         self.gamma: float = 0.99
         self.train_batch_size: int = 2048  # env steps an iteration
-        self.minibatch_size: int = 64  # rows
+        self.minibatch_size: int = 128  # rows
         self.num_epochs: int = 10
         self.grad_clip: float | None = 0.5
         self.grad_clip_by: Literal["value", "norm", "global_norm"] = "global_norm"
@@ -139,7 +138,9 @@ class AlgorithmConfig:
     def rl_module(self, **settings: Unpack[RLModuleSettings]) -> Self:
         """Bring a module of your own: `rl_module_spec`; its empty fields are filled in."""
         if settings.pop("_enable_rl_module_api", True) is False:
-            raise ConfigError("rl_module: _enable_rl_module_api=False: there is no other stack than RLModules")
+            raise ConfigError(
+                "rl_module: _enable_rl_module_api=False: there is no other stack than RLModules"
+            )
         return self._set("rl_module", RLModuleSettings, settings)
 
     def training(self, **settings: Unpack[TrainingSettings]) -> Self:
@@ -199,8 +200,10 @@ class AlgorithmConfig:
         config = cls()
         unknown = sorted(set(data) ^ set(config.to_dict()))
         if unknown:
-            raise ConfigError(f"{cls.__name__}.from_json: settings missing or not known: {', '.join(unknown)}")
-        code = [f"{name} ({value[CODE] if CODE in value else 'holds one'})" for name, value in data.items() if _is_code(value)]
+            raise ConfigError(
+                f"{cls.__name__}.from_json: settings missing or not known: {', '.join(unknown)}"
+            )
+        code = [f"{name} ({value.get(CODE, 'holds one')})" for name, value in data.items() if _is_code(value)]
         if code:
             raise ConfigError(
                 f"{cls.__name__}.from_json: {', '.join(code)} cannot be loaded from a file; "
@@ -235,7 +238,9 @@ class AlgorithmConfig:
 
     def _require_unfrozen(self, where: str) -> None:
         if self._frozen:
-            raise ConfigError(f"{where}: this config is frozen, as an algorithm uses it; change a copy() of it")
+            raise ConfigError(
+                f"{where}: this config is frozen, as an algorithm uses it; change a copy() of it"
+            )
 
 
 CODE = "python object"  # key of what stands for a class or function in JSON

@@ -10,8 +10,10 @@ from typing import Any, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
+
 from rlmodule_core import Distribution, RLModule, framework_module
 from rlmodule_core.nest import Nest
+
 
 class Updater(Protocol):
     """One gradient step at a time on one module."""

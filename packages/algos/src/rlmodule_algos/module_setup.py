@@ -8,6 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 import gymnasium as gym
+
+from rlmodule_algos.config import AlgorithmConfig
+from rlmodule_algos.settings import ConfigError
 from rlmodule_core import (
     DEFAULT_MODULE_ID,
     MultiAgentRLModule,
@@ -16,9 +19,6 @@ from rlmodule_core import (
     initial_weights_from,
 )
 from rlmodule_core.catalog_protocol import CatalogClass
-
-from rlmodule_algos.config import AlgorithmConfig
-from rlmodule_algos.settings import ConfigError
 
 
 def build_modules(
@@ -46,10 +46,11 @@ def build_modules(
         given = MultiAgentRLModuleSpec(module_specs=given or SingleAgentRLModuleSpec())
     spec = given.filled_in({DEFAULT_MODULE_ID: known})
     for module_id, module_spec in spec.modules.items():
-        framework = getattr(module_spec.module_class, "framework", None)
+        module_class = module_spec.module_class
+        framework = getattr(module_class, "framework", None)
         if framework != config.framework_name:
             raise ConfigError(
-                f"rl_module: {module_id}: {module_spec.module_class.__name__} is a module of framework "
+                f"rl_module: {module_id}: {getattr(module_class, '__name__', None)} is a module of framework "
                 f"{framework!r}, but the config says framework({config.framework_name!r})"
             )
     with initial_weights_from(seed):

@@ -49,7 +49,12 @@ def evaluation_result(episodes: Sequence[Episode]) -> Result:
 def _statistics(episodes: Sequence[Episode]) -> dict[str, float]:
     nan = float("nan")
     if not episodes:
-        return {"episode_return_mean": nan, "episode_return_min": nan, "episode_return_max": nan, "episode_len_mean": nan}
+        return {
+            "episode_return_mean": nan,
+            "episode_return_min": nan,
+            "episode_return_max": nan,
+            "episode_len_mean": nan,
+        }
     returns = [episode.episode_return for episode in episodes]
     return {
         "episode_return_mean": float(np.mean(returns)),

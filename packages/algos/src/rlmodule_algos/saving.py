@@ -5,7 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rlmodule_core import CheckpointError, is_checkpoint, numbered_checkpoints, read_checkpoint, write_checkpoint
+from rlmodule_core import (
+    CheckpointError,
+    is_checkpoint,
+    numbered_checkpoints,
+    read_checkpoint,
+    write_checkpoint,
+)
 
 if TYPE_CHECKING:
     from rlmodule_algos.algorithm import Algorithm

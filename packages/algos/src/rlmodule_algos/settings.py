@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import NoneType, UnionType
@@ -107,7 +108,7 @@ def _is_schedule(value: object) -> bool:
     if not all(_fits(number, float) for point in value for number in point):
         return False
     steps = [point[0] for point in value]
-    return steps[0] == 0 and all(a < b for a, b in zip(steps, steps[1:], strict=False))
+    return steps[0] == 0 and all(a < b for a, b in itertools.pairwise(steps))
 
 
 def _describe(hint: Any) -> str:

@@ -34,8 +34,11 @@ class NumpyDistribution(Distribution[Array]):
         raise NotImplementedError("NumPy arrays carry no gradient; use sample()")
 
     def to_numpy(self) -> Self:
-        """Return itself."""
+        """Return itself, with whatever a subclass overrides."""
         return self
+
+    def __init_subclass__(cls, **kwargs: object) -> None:
+        """Leave `to_numpy` alone: what an override would be hidden by does not exist here."""
 
 
 class NumpyCategorical(NumpyDistribution):

@@ -1,4 +1,4 @@
-"""Tensors of each framework, made from plain numbers. The framework is imported when its tensor is asked for."""
+"""Tensors of each framework, made from plain numbers; the framework is imported for that."""
 
 from importlib import import_module
 from importlib.util import find_spec

@@ -7,8 +7,8 @@
         def forward(self, batch): ...
 
 The attribute holds a spec or is a method or a property that gives one. It is read once an object, at the
-first call that is checked. Both decorators on one method make one wrapper. Checks that are off at import leave
-the method as it is.
+first call that is checked. Both decorators on one method make one wrapper. Checks that are off at import
+leave the method as it is.
 """
 
 from collections.abc import Callable

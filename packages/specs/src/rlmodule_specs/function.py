@@ -55,8 +55,9 @@ def _from_annotations(function: Callable[P, R]) -> tuple[dict[str, SpecType], Sp
         raise ValueError(
             f"{name}: an annotation cannot be read ({error}): pass the specs to checked()"
         ) from error
-    found = {name: spec for name, hint in hints.items() for spec in _specs_in(hint)}
-    return found, found.pop("return", None)
+    found: dict[str, SpecType] = {name: spec for name, hint in hints.items() for spec in _specs_in(hint)}
+    returns = found.pop("return", None)
+    return found, returns
 
 
 def _specs_in(hint: object) -> list[TensorSpec | SpecDict]:
@@ -72,8 +73,8 @@ def _wrapped(function: Callable[P, R], arguments: dict[str, SpecType], returns: 
 
     def call_with(names: tuple[str, ...]) -> CallChecker:
         given = SpecDict({name: arguments[name] for name in names}) if names else None
-        options = {"subject": "the call", "input_rule": "its spec", "output_rule": "its spec"}
-        return CallChecker(given, returns, where=function.__qualname__, **options)
+        where, rule = function.__qualname__, "its spec"
+        return CallChecker(given, returns, where=where, subject="the call", input_rule=rule, output_rule=rule)
 
     complete = call_with(tuple(places))
 

@@ -1,7 +1,7 @@
 """Data that satisfies a spec: filled with one value, or random.
 
-A framework is imported here where a spec asks for its tensors, and only then. A spec without a framework gives
-NumPy arrays, without a dtype float32.
+A framework is imported here where a spec asks for its tensors, and only then. A spec without a framework
+gives NumPy arrays, without a dtype float32.
 """
 
 import math
@@ -89,7 +89,7 @@ def known_sizes(node: Node, sizes: dict[str, int]) -> dict[str, int]:
 
 
 def assemble(node: Node, tensor: Callable[[TensorSpec, str], object], path: str = "") -> object:
-    """Data along a spec: dicts, a tuple where the keys are 0, 1, ..., and what `tensor` makes of each leaf."""
+    """Data along a spec: dicts, a tuple where the keys are 0, 1, ..., each leaf as `tensor` makes it."""
     if isinstance(node, SpecDict):
         parts = {key: assemble(child, tensor, join(path, key)) for key, child in node.items()}
         if parts and set(parts) == set(range(len(parts))):

@@ -39,9 +39,7 @@ def parse_shape(text: str) -> tuple[Axis, ...]:
         return ()
     axes = tuple(_parse_axis(part.strip(), text) for part in text.split(","))
     if axes.count(DOTS) > 1:
-        raise ValueError(
-            f"shape {text!r} has more than one '...': keep one, write '_' for a single axis of any size"
-        )
+        raise ValueError(f"shape {text!r} has more than one '...': keep one, write '_' for one axis")
     return axes
 
 

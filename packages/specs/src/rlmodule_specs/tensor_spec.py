@@ -96,13 +96,13 @@ class TensorSpec:
         return self._with(axes=parse_shape(", ".join(map(str, axes))))
 
     def fill(self, value: object = 0, /, **sizes: int) -> object:
-        """A tensor of this one value that satisfies the spec. A name without a size is 1, `...` is no axis."""
+        """A tensor of one value that satisfies the spec. A name without a size is 1, `...` is no axis."""
         from rlmodule_specs.make import fill  # it builds on this module
 
         return fill(self, value, **sizes)
 
     def sample(self, seed: int = 0, /, **sizes: int) -> object:
-        """A tensor of random values that satisfies the spec, the same for the same seed in every framework."""
+        """A tensor of random values that satisfies the spec: one seed, one result, in every framework."""
         from rlmodule_specs.make import sample
 
         return sample(self, seed, **sizes)

@@ -9,8 +9,8 @@
 A key is a str, or a whole number: an element of a tuple or a list.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple, NoReturn, TypeAlias
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple, NoReturn, Protocol, TypeAlias
 
 from rlmodule_specs.merging import Built, Key, Path, build
 from rlmodule_specs.paths import join, safe_repr
@@ -18,15 +18,16 @@ from rlmodule_specs.tensor_spec import TensorSpec
 
 __all__ = ["Given", "Key", "Node", "SpecDict", "SpecType", "canonical", "fixed_sizes", "leaves", "written"]
 
+
+class Keyed(Protocol):
+    """A mapping from some kinds of keys: a `dict[str, ...]` is no `Mapping[Path, ...]`, but it is this."""
+
+    def items(self) -> Iterable[tuple[Path, "SpecType"]]:
+        """The keys with what stands under them."""
+
+
 SpecType: TypeAlias = (
-    type
-    | tuple[type, ...]
-    | TensorSpec
-    | Sequence[Path]
-    | Mapping[str, "SpecType"]  # once more for each kind of key: a Mapping is invariant in its keys
-    | Mapping[Key, "SpecType"]
-    | Mapping[Path, "SpecType"]
-    | None
+    type | tuple[type, ...] | TensorSpec | Sequence[Path] | Mapping[Path, "SpecType"] | Keyed | None
 )
 Node: TypeAlias = "tuple[type, ...] | TensorSpec | SpecDict | None"
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
 from rlmodule_core.nest import Nest, map_nest
 
 FloatArray = npt.NDArray[np.float32]

@@ -10,14 +10,18 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from rlmodule_core import Columns, RLModule
-from rlmodule_core.nest import Nest, map_nest
 
 from rlmodule_algos.batching.fragment import Fragment
 from rlmodule_algos.frameworks import Bridge
 from rlmodule_algos.returns import gae
+from rlmodule_core import Columns, RLModule
+from rlmodule_core.nest import Nest, map_nest
+from rlmodule_specs import Checker
 
 FloatArray = npt.NDArray[np.float32]
+
+ACTOR_CRITIC_OUTPUT = Checker([Columns.ACTION_DIST, Columns.VF_PREDS])
+"""What forward_train of any module must give an actor-critic algorithm."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,7 @@ def evaluate_fragment(fragment: Fragment, module: RLModule, bridge: Bridge) -> E
     with bridge.no_grad():
         obs = map_nest(lambda array: array[:-1], fragment.obs)
         output = module.forward_train({Columns.OBS: bridge.to_tensors(_merge(obs), module.device)})
+        ACTOR_CRITIC_OUTPUT.check(output, where=f"{type(module).__name__}.forward_train, output")
         distribution = bridge.as_distribution(output[Columns.ACTION_DIST])
         actions = bridge.to_tensors(_merge(fragment.actions), module.device)
         values = bridge.to_numpy(output[Columns.VF_PREDS]).reshape(shape)

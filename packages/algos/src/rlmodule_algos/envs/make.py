@@ -16,7 +16,9 @@ class EnvError(ValueError):
     """An environment that cannot be made, or does not keep gymnasium's contract."""
 
 
-def make_vector_env(source: EnvSource, env_config: Mapping[str, Any], num_envs: int) -> VectorEnv[Any, Any, Any]:
+def make_vector_env(
+    source: EnvSource, env_config: Mapping[str, Any], num_envs: int
+) -> VectorEnv[Any, Any, Any]:
     """Return `num_envs` copies as one vector environment.
 
     An id uses its own vector entry point where it has one, which is the fastest. Everything else is

@@ -1,9 +1,9 @@
 """A vector environment as a stream of true transitions, the same for all three autoreset modes.
 
-    mode        what `step` returns when an episode ends
-    NEXT_STEP   the final observation; the next step ignores the action and returns the reset one
-    SAME_STEP   the reset observation; the final one is in `info["final_obs"]`
-    DISABLED    the final observation; the caller resets
+mode        what `step` returns when an episode ends
+NEXT_STEP   the final observation; the next step ignores the action and returns the reset one
+SAME_STEP   the reset observation; the final one is in `info["final_obs"]`
+DISABLED    the final observation; the caller resets
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 from gymnasium.vector import AutoresetMode, VectorEnv
-from rlmodule_core.nest import Nest, map_nest
 
 from rlmodule_algos.envs.make import EnvError
+from rlmodule_core.nest import Nest, map_nest
 
 BoolArray = npt.NDArray[np.bool_]
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from rlmodule_core.module import State
-
 from rlmodule_algos.batching import Fragment
 from rlmodule_algos.sampling import EnvRunner
+from rlmodule_core.module import State
 
 
 class SamplerPool(Protocol):

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from rlmodule_core import MultiAgentRLModule, RLModule
-from rlmodule_core.nest import Nest, leaves, map_nest
 
 from rlmodule_algos.frameworks import Framework
+from rlmodule_core import MultiAgentRLModule, RLModule
+from rlmodule_core.nest import Nest, leaves, map_nest
 
 LossFactory = Callable[[RLModule], Any]
 """module -> loss function of (minibatch, coefficients) that returns a named tuple, the loss first."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from rlmodule_torch.masking import masked_mean, require_same_shape
 from torch import Tensor
+
+from rlmodule_torch.masking import masked_mean, require_same_shape
 
 
 class PPOLoss(NamedTuple):

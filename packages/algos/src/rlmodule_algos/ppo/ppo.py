@@ -8,16 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
-from rlmodule_catalogs import PPOCatalog
-from rlmodule_core import Columns, RLModule
-from rlmodule_core.nest import Nest
-
 from rlmodule_algos.algorithm import Algorithm
 from rlmodule_algos.batching import Fragment, advantage_batch, evaluate_fragment, join_batches
 from rlmodule_algos.frameworks import Framework
 from rlmodule_algos.learning import adapted_kl_coefficient, value_at
 from rlmodule_algos.ppo.config import PPOConfig
 from rlmodule_algos.returns import explained_variance, standardize
+from rlmodule_catalogs import PPOCatalog
+from rlmodule_core import Columns, RLModule
+from rlmodule_core.nest import Nest
 
 
 class PPO(Algorithm[PPOConfig]):

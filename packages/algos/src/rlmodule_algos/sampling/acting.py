@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from rlmodule_core import Columns, NumpyDistribution, RLModule, numpy_bridge
-from rlmodule_core.nest import Nest
 
 from rlmodule_algos.frameworks import Bridge
+from rlmodule_core import Columns, NumpyDistribution, RLModule, numpy_bridge
+from rlmodule_core.nest import Nest
 
 Array = npt.NDArray[Any]
 

@@ -14,8 +14,6 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
-from rlmodule_core import RLModule
-from rlmodule_core.nest import Nest, leaves_with_paths, map_nest
 
 from rlmodule_algos.batching import Fragment
 from rlmodule_algos.envs import EnvError, EnvStream
@@ -23,6 +21,8 @@ from rlmodule_algos.frameworks import Bridge
 from rlmodule_algos.sampling.acting import Actor
 from rlmodule_algos.sampling.episodes import EpisodeTracker
 from rlmodule_algos.sampling.recorder import Recorder
+from rlmodule_core import RLModule
+from rlmodule_core.nest import Nest, leaves_with_paths, map_nest
 
 
 class EnvRunner:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from rlmodule_core import RLModule
 
 from rlmodule_algos.envs import EnvStream
 from rlmodule_algos.frameworks import Bridge
 from rlmodule_algos.sampling.acting import Actor
 from rlmodule_algos.sampling.env_runner import action_filter
 from rlmodule_algos.sampling.episodes import Episode
+from rlmodule_core import RLModule
 
 
 def evaluate_episodes(

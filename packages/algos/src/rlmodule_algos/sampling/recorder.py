@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from rlmodule_core.nest import Nest, leaves, map_nest
 
 from rlmodule_algos.batching import Fragment
 from rlmodule_algos.batching.fragment import without_holes
 from rlmodule_algos.envs import Transition
 from rlmodule_algos.sampling.acting import Draw
+from rlmodule_core.nest import Nest, leaves, map_nest
 
 Array = npt.NDArray[Any]
 
@@ -31,15 +31,14 @@ class Recorder:
 
     def _allocate(self, obs: Nest, draw: Draw) -> None:
         """Make the columns whose shapes the first step shows."""
-        steps, rows = self._shape
+        steps, _rows = self._shape
         self._obs = map_nest(lambda leaf: np.empty((steps + 1, *leaf.shape), leaf.dtype), obs)
         self._obs_leaves = leaves(self._obs)
         self._actions = map_nest(lambda leaf: np.empty((steps, *leaf.shape), leaf.dtype), draw.actions)
         self._action_leaves = leaves(self._actions)
         self._distribution = draw.distribution
         # one column serves both: the distributions' parameters, or the log-probs where there are none
-        source = draw.logp if draw.distribution is None else draw.distribution.inputs
-        self._acted = np.empty((steps, *np.shape(source)), np.float32)
+        self._acted = np.empty((steps, *_acted(draw).shape), np.float32)
 
     def act(self, obs: Nest, draw: Draw) -> None:
         """Record what is acted on, before the environment may overwrite it, and the actions drawn."""
@@ -50,7 +49,7 @@ class Recorder:
             column[t] = leaf
         for column, leaf in zip(self._action_leaves, leaves(draw.actions), strict=True):
             column[t] = leaf
-        self._acted[t] = draw.logp if draw.distribution is None else draw.distribution.inputs
+        self._acted[t] = _acted(draw)
 
     def step(self, transition: Transition) -> None:
         """Record what came of the actions."""
@@ -99,3 +98,12 @@ class Recorder:
             return self._acted
         logp: Array = self._distribution.with_inputs(self._acted).logp(self._actions)
         return logp.astype(np.float32, copy=False)
+
+
+def _acted(draw: Draw) -> Array:
+    """The distributions' parameters, `[B, n]`, or the log-probs, `[B]`, where there are none."""
+    if draw.distribution is not None:
+        return draw.distribution.inputs
+    if draw.logp is None:
+        raise ValueError("a draw has either a distribution or log-probs")
+    return draw.logp

@@ -1,0 +1,270 @@
+"""Structure without tensors: keys, nesting, classes, every kind of container. The standard library is enough."""
+
+from collections import OrderedDict, UserDict, defaultdict, deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import pytest
+
+from rlmodule_specs import Checker, Problem, SpecError, SpecType, TensorSpec, check
+
+
+class Pair(NamedTuple):
+    obs: object
+    mask: object
+
+
+@dataclass
+class Batch:
+    obs: object
+    mask: object = None
+
+
+@dataclass
+class Half:
+    obs: object
+    mask: object = field(init=False)  # never set: not there
+
+
+class ReadOnly(Mapping[str, object]):
+    def __init__(self, content: dict[str, object]) -> None:
+        self.content = content
+
+    def __getitem__(self, key: str) -> object:
+        return self.content[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.content)
+
+    def __len__(self) -> int:
+        return len(self.content)
+
+
+class DictSubclass(dict[str, object]):
+    pass
+
+
+CONTAINERS: list[Callable[[dict[str, Any]], object]] = [
+    dict,
+    OrderedDict,
+    UserDict,
+    MappingProxyType,
+    ReadOnly,
+    DictSubclass,
+    lambda content: defaultdict(list, content),
+    lambda content: Batch(**content),
+    lambda content: Pair(**content),
+]
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_every_container_gets_the_same_verdict_and_message(
+    container: Callable[[dict[str, Any]], object],
+) -> None:
+    spec: SpecType = {"obs": {"arm": int}, "mask": str}
+    check(container({"obs": {"arm": 1}, "mask": "x"}), spec, exact=True)
+    with pytest.raises(SpecError) as refused:
+        check(container({"obs": {"leg": 1}, "mask": 3}), spec, exact=True)
+    assert refused.value.problems == (
+        Problem("obs.arm", "int", "no such key, there are 'leg'"),
+        Problem("obs.leg", "no such key", "int"),
+        Problem("mask", "str", "int"),
+    )
+
+
+def test_a_field_that_was_never_set_is_not_there() -> None:
+    with pytest.raises(SpecError, match=r"mask:  expected anything, got no such key, there are 'obs'"):
+        check(Half(1), ["obs", "mask"])
+    check(Half(1), ["obs"], exact=True)
+
+
+def test_a_defaultdict_does_not_grow() -> None:
+    data: defaultdict[str, list[int]] = defaultdict(list)
+    with pytest.raises(SpecError):
+        check(data, ["obs"])
+    assert not data
+
+
+VALID: list[tuple[object, SpecType]] = [
+    (object(), None),
+    ({}, None),
+    (3, int),
+    (True, int),
+    ("x", (int, str)),
+    ({}, {}),
+    ({"a": 1}, {}),
+    ({"a": 1}, []),
+    ({"a": None}, ["a"]),
+    ({"a": {"b": 1}}, ["a", ("a", "b")]),
+    ({"a": {"b": 1}, "c": 2}, {("a", "b"): int}),
+    ({"a": 1, 5: 2, None: 3}, ["a"]),
+    ({0: "x"}, {0: str}),
+    (("x", 1), {0: str, 1: int}),
+    (["x", 1], {0: str}),
+    (Pair("x", 1), {0: str, 1: int}),
+    (Pair("x", 1), {"obs": str, "mask": int}),
+    ({"a": (1, {"b": 2})}, {("a", 1, "b"): int}),
+    ({"a": 1}, {"a": int | None}),
+    ({"a": None}, {"a": int | None}),
+]
+
+
+@pytest.mark.parametrize(("data", "spec"), VALID)
+def test_data_that_is_right_is_accepted(data: object, spec: SpecType) -> None:
+    check(data, spec)
+    assert Checker(spec).problems(data) == ()
+
+
+KEYS_OBS = "a mapping with key 'obs'"
+INVALID: list[tuple[object, SpecType, list[tuple[str, str, str]]]] = [
+    ("x", int, [("", "int", "str")]),
+    (None, int, [("", "int", "None")]),
+    (1.5, (int, str), [("", "int or str", "float")]),
+    (3, ["obs"], [("", KEYS_OBS, "int")]),
+    (None, ["obs"], [("", KEYS_OBS, "None")]),
+    ("obs", ["obs"], [("", KEYS_OBS, "str")]),
+    (["obs"], ["obs"], [("", KEYS_OBS, "a list of 1 element")]),
+    ((1, 2), ["obs"], [("", KEYS_OBS, "a tuple of 2 elements")]),
+    ([], {}, [("", "a mapping", "a list of 0 elements")]),
+    (deque(), ["obs"], [("", KEYS_OBS, "collections.deque")]),
+    ({}, ["obs"], [("obs", "anything", "no such key in an empty mapping")]),
+    ({"obss": 1}, ["obs"], [("obs", "anything", "no such key, did you mean 'obss'?")]),
+    ({"a": 1, 2: 3}, ["obs"], [("obs", "anything", "no such key, there are 'a', 2")]),
+    (
+        dict.fromkeys("abcdef", 0),
+        {"obs": int},
+        [("obs", "int", "no such key, there are 'a', 'b', 'c', 'd', 'e', ...")],
+    ),
+    ({"obs": 1}, {"obs": {"arm": int}}, [("obs", "a mapping with key 'arm'", "int")]),
+    ({"obs": {"arm": 1}}, {"obs": int}, [("obs", "int", "a mapping with key 'arm'")]),
+    ({"obs": {}}, {"obs": int}, [("obs", "int", "an empty mapping")]),
+    ({"obs": {}}, {"obs": TensorSpec("b, 3")}, [("obs", "[b, 3]", "an empty mapping")]),
+    ({"obs": [[1, 2]]}, {"obs": TensorSpec("b, 2")}, [("obs", "[b, 2]", "a list of 1 element")]),
+    ({"obs": 1.5}, {"obs": TensorSpec("")}, [("obs", "[]", "float")]),
+    ({"obs": Pair(1, 2)}, {"obs": int}, [("obs", "int", f"{__name__}.Pair")]),
+    (
+        {"obs": 3},
+        {"obs": dict.fromkeys("abcdefg")},
+        [("obs", "a mapping with keys 'a', 'b', 'c', 'd', 'e', ...", "int")],
+    ),
+    ((1,), {0: int, 1: int}, [("[1]", "int", "no such key, there are 0")]),
+    (3, {0: int}, [("", "a sequence of at least 1 element", "int")]),
+    ({"a": ()}, {"a": {1: int}}, [("a[1]", "int", "no such key in an empty mapping")]),
+    ({"a": 3}, {"a": {2: int}}, [("a", "a sequence of at least 3 elements", "int")]),
+    (
+        {"obs": {"arm": {"left hand": 1}}},
+        {"obs": {"arm": {"left hand": {2: str}}}},
+        [("obs.arm['left hand']", "a sequence of at least 3 elements", "int")],
+    ),
+    ([[1, "x"]], {0: {0: str, 1: int}}, [("[0][0]", "str", "int"), ("[0][1]", "int", "str")]),
+]
+
+
+@pytest.mark.parametrize(("data", "spec", "expected"), INVALID)
+def test_data_that_is_wrong_is_refused_with_every_place(
+    data: object, spec: SpecType, expected: list[tuple[str, str, str]]
+) -> None:
+    with pytest.raises(SpecError) as refused:
+        check(data, spec)
+    assert [tuple(problem) for problem in refused.value.problems] == expected
+    assert Checker(spec).problems(data) == refused.value.problems
+
+
+EXACT: list[tuple[object, SpecType, list[tuple[str, str, str]]]] = [
+    ({"obs": 1, "x": 2.0}, ["obs"], [("x", "no such key", "float")]),
+    ({"x": 2.0}, {}, [("x", "no such key", "float")]),
+    ({"obs": {"a": 1, "b": [1]}}, [("obs", "a")], [("obs.b", "no such key", "a list of 1 element")]),
+    (
+        {"x": 1},
+        ["obs"],
+        [("obs", "anything", "no such key, there are 'x'"), ("x", "no such key", "int")],
+    ),
+    ((1, 2, 3), {0: int, 1: int}, [("[2]", "no such key", "int")]),
+    (3, {0: int, 1: int}, [("", "a sequence of 2 elements", "int")]),
+    ({"obs": 1, 3: 2}, ["obs"], [("[3]", "no such key", "int")]),
+]
+
+
+@pytest.mark.parametrize(("data", "spec", "expected"), EXACT)
+def test_an_exact_spec_refuses_other_keys(
+    data: object, spec: SpecType, expected: list[tuple[str, str, str]]
+) -> None:
+    assert [tuple(problem) for problem in Checker(spec, exact=True).problems(data)] == expected
+    with pytest.raises(SpecError):
+        check(data, spec, exact=True)
+
+
+def test_nothing_is_asked_of_what_stands_under_none_also_when_exact() -> None:
+    check({"obs": {"any": {"thing": 1}}}, {"obs": None}, exact=True)
+    check({"obs": {"any": 1}}, ["obs"], exact=True)
+    check({"x": 1}, None, exact=True)
+
+
+def test_more_keys_than_a_message_looks_at_are_still_refused() -> None:
+    data = {f"a{number}": 0 for number in range(1001)}
+    spec: SpecType = dict.fromkeys(list(data)[:1000])
+    assert Checker(spec, exact=True).problems(data) == (
+        Problem("", "no other keys than its 1000", "1001 keys"),
+    )
+    assert Checker(spec).problems(data) == ()
+
+
+def test_the_message_has_a_head_and_one_aligned_row_a_problem() -> None:
+    with pytest.raises(SpecError) as refused:
+        check({"obs": {"arm": 1}}, {"obs": {"arm": str}, "action_mask": int}, where="Policy.act")
+    assert str(refused.value) == (
+        "Policy.act: the data breaks the spec in 2 places\n"
+        "  obs.arm:      expected str, got int\n"
+        "  action_mask:  expected int, got no such key, there are 'obs'"
+    )
+    assert refused.value.where == "Policy.act"
+    assert isinstance(refused.value, ValueError)
+
+
+def test_the_head_without_a_place_and_the_path_of_the_data_itself() -> None:
+    with pytest.raises(SpecError) as refused:
+        check(3, str)
+    assert str(refused.value) == "the data breaks the spec in 1 place\n  (root):  expected str, got int"
+    assert refused.value.where == ""
+
+
+def test_20_problems_are_shown_and_the_rest_counted() -> None:
+    data = dict.fromkeys((f"k{number:02}" for number in range(23)), 0)
+    with pytest.raises(SpecError) as refused:
+        check(data, dict.fromkeys(data, str))
+    lines = str(refused.value).splitlines()
+    assert lines[0] == "the data breaks the spec in 23 places"
+    assert lines[1] == "  k00:  expected str, got int"
+    assert lines[20:] == ["  k19:  expected str, got int", "  and 3 more"]
+    assert len(refused.value.problems) == 23
+    with pytest.raises(SpecError) as refused:
+        check(data, dict.fromkeys(list(data)[:20], str))
+    assert len(str(refused.value).splitlines()) == 21
+
+
+def test_a_long_path_does_not_push_the_others_away() -> None:
+    long = "x" * 60
+    with pytest.raises(SpecError) as refused:
+        check({}, [long, "a"])
+    rows = str(refused.value).splitlines()[1:]
+    assert rows[0].startswith(f"  {long}:  expected")
+    assert rows[1].startswith("  a:" + " " * 40 + "expected")
+
+
+def test_problems_come_in_the_order_of_the_spec_whatever_was_checked_before() -> None:
+    one: SpecType = {"a": int, "b": int}
+    other: SpecType = {"b": int, "a": int}
+    for spec, order in ((one, ["a", "b"]), (other, ["b", "a"]), (one, ["a", "b"])):
+        with pytest.raises(SpecError) as refused:
+            check({}, spec)
+        assert [problem.path for problem in refused.value.problems] == order
+
+
+def test_a_spec_that_is_changed_after_a_check_is_read_anew() -> None:
+    spec: dict[str, type] = {"a": int}
+    check({"a": 1}, spec)
+    spec["a"] = str
+    with pytest.raises(SpecError):
+        check({"a": 1}, spec)
