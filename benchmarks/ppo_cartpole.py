@@ -49,9 +49,10 @@ def main() -> None:
         peer, python = None, None
     print(
         f"PPO, {ENV_ID}, {NUM_ENVS} envs x {NUM_STEPS} steps, {NUM_EPOCHS} epochs x "
-        f"{BATCH_SIZE // MINIBATCH_SIZE} minibatches, MLP {'x'.join(map(str, HIDDEN))} tanh, one torch thread\n"
-        f"{options.pairs} x {options.steps:,} env steps a side after {WARMUP_ITERATIONS} iterations of warm-up, "
-        "the two sides taking turns",
+        f"{BATCH_SIZE // MINIBATCH_SIZE} minibatches, MLP {'x'.join(map(str, HIDDEN))} tanh, "
+        "one torch thread\n"
+        f"{options.pairs} x {options.steps:,} env steps a side after {WARMUP_ITERATIONS} iterations of "
+        "warm-up, the two sides taking turns",
         flush=True,
     )
     ours, theirs = [], []

@@ -8,7 +8,6 @@ from __future__ import annotations
 import sys
 from collections import Counter
 
-from rlmodule_algos import PPOConfig
 from workload import (
     ADAM_EPSILON,
     BATCH_SIZE,
@@ -28,6 +27,8 @@ from workload import (
     Meter,
     Run,
 )
+
+from rlmodule_algos import PPOConfig
 
 
 def config(seed: int) -> PPOConfig:

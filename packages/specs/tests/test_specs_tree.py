@@ -129,14 +129,8 @@ ADVICE = "write None, a class, a tuple of classes, a TensorSpec, a list of keys 
     ("spec", "message"),
     [
         ("obs", "'obs' is no spec: write ['obs'] to require that key"),
-        (
-            b"obs",
-            f"b'obs' is no spec: {ADVICE}",
-        ),
-        (
-            3,
-            f"3 is no spec: {ADVICE}",
-        ),
+        (b"obs", f"b'obs' is no spec: {ADVICE}"),
+        (3, f"3 is no spec: {ADVICE}"),
         ({"a": {"b": "c"}}, "a.b: 'c' is no spec: write ['c'] to require that key"),
         (("a", "b"), "'a' is no class: for keys write ['a', 'b']"),
         ((int, 3), "3 is no class: a tuple is for classes that isinstance() accepts"),

@@ -22,7 +22,7 @@ from rlmodule_algos.reporting import Result, evaluation_result, training_result
 from rlmodule_algos.sampling import Actor, EnvRunner, Episode, action_filter, evaluate_episodes
 from rlmodule_algos.saving import load_algorithm_state, save_algorithm_state
 from rlmodule_algos.settings import ConfigError
-from rlmodule_core import DEFAULT_MODULE_ID, RLModule
+from rlmodule_core import DEFAULT_MODULE_ID, CheckpointError, RLModule
 from rlmodule_core.catalog_protocol import CatalogClass
 from rlmodule_core.nest import Nest, map_nest
 
@@ -48,14 +48,15 @@ class Algorithm(abc.ABC, Generic[Config]):
             self.framework.bridge.seed(config.seed)
         stream = self._make_stream(config.num_envs_per_env_runner)
         try:
-            self.modules = build_modules(
-                self.config,
-                observation_space=stream.env.single_observation_space,
-                action_space=stream.env.single_action_space,
-                default_module_class=self._default_module_class(),
-                default_catalog_class=self.default_catalog_class,
-                seed=weight_seed,
-            )
+            with self.framework.bridge.on_device(config.device):
+                self.modules = build_modules(
+                    self.config,
+                    observation_space=stream.env.single_observation_space,
+                    action_space=stream.env.single_action_space,
+                    default_module_class=self._default_module_class(),
+                    default_catalog_class=self.default_catalog_class,
+                    seed=weight_seed,
+                )
             self.learner = self._make_learner(learner_seed)
         except BaseException:
             stream.close()
@@ -67,6 +68,7 @@ class Algorithm(abc.ABC, Generic[Config]):
         self._seconds = 0.0  # in train(), over the life of the run
         self._timers: dict[str, float] = {}
         self._evaluations = 0
+        self._stopped = False
 
     # --- what an algorithm adds ---------------------------------------------------------------
 
@@ -112,7 +114,10 @@ class Algorithm(abc.ABC, Generic[Config]):
         """Run one iteration and return what happened in it.
 
         The keys are always the same; statistics of episodes are NaN until the first one ends.
+        Raises RuntimeError after `stop()`.
         """
+        if self._stopped:
+            raise RuntimeError("train: this algorithm was stopped; build another and restore a checkpoint")
         begin = perf_counter()
         before = self._runner.episodes.num_steps, self._runner.episodes.num_episodes
         env_before, self._timers = self._runner.env_seconds, {}
@@ -182,7 +187,13 @@ class Algorithm(abc.ABC, Generic[Config]):
 
         Raises CheckpointError, and changes nothing, if there is none or it does not fit.
         """
-        self.set_state(load_algorithm_state(Path(directory), algorithm=self.name)["state"])
+        saved = load_algorithm_state(Path(directory), algorithm=self.name)["state"]
+        before = self.learner.get_state()
+        try:
+            self.set_state(saved)
+        except (KeyError, TypeError, ValueError) as error:
+            self.learner.set_state(before)
+            raise CheckpointError(f"{directory}: does not fit this run: {error}") from error
 
     @classmethod
     def from_checkpoint(cls, directory: str | Path, config: AlgorithmConfig | None = None) -> Algorithm[Any]:
@@ -212,7 +223,7 @@ class Algorithm(abc.ABC, Generic[Config]):
         }
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Set what `get_state` returned; a state that does not fit changes nothing."""
+        """Set what `get_state` returned; the environments start anew. See `restore` for a safe way."""
         self.learner.set_state(state["learner"])
         self._runner.set_state(state["runner"])
         self.iteration = state["iteration"]
@@ -220,6 +231,7 @@ class Algorithm(abc.ABC, Generic[Config]):
 
     def stop(self) -> None:
         """Release the environments; calling it again does nothing."""
+        self._stopped = True
         self.pool.close()
 
     def __enter__(self) -> Self:

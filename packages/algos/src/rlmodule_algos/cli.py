@@ -14,6 +14,7 @@ from rlmodule_algos.algorithm import Algorithm
 from rlmodule_algos.config import AlgorithmConfig
 from rlmodule_algos.ppo import PPO, PPOConfig
 from rlmodule_algos.progress import training_progress
+from rlmodule_algos.settings import ConfigError
 
 EVALUATION_EPISODES = 20
 app = tyro.extras.SubcommandApp()
@@ -28,7 +29,7 @@ class Train:
     """Any gymnasium id."""
     framework: Literal["torch", "tf"] = "torch"
     steps: int = 150_000
-    """Environment steps at most."""
+    """Train until this many environment steps; the iteration that reaches them is finished."""
     stop_return: float | None = 475.0
     """Stop early at this mean return of 20 greedy episodes; None: never."""
     seed: int = 0
@@ -37,7 +38,11 @@ class Train:
 
     def run(self, console: Console) -> None:
         """Train until the goal or the last step, then evaluate and save."""
+        if self.steps < 1:
+            raise ConfigError(f"--steps must be at least 1, got {self.steps}")
+        folder = self.out / f"{self.env.replace('/', '-')}-ppo-seed{self.seed}"
         with self.config().build() as algorithm:
+            folder.mkdir(parents=True, exist_ok=True)  # so that it fails before training, not after
             training_progress(
                 algorithm,
                 console,
@@ -46,7 +51,6 @@ class Train:
                 episodes=EVALUATION_EPISODES,
             )
             report_evaluation(algorithm, console)
-            folder = self.out / f"{self.env.replace('/', '-')}-ppo-seed{self.seed}"
             path = algorithm.save(folder)
         console.print(f"Checkpoint: {path}")
         console.print(f"Play it again with: rlmodule evaluate {path}")
@@ -84,11 +88,11 @@ def report_evaluation(
 
 def main() -> None:
     """Run the command line; a mistake of the user's is one line on stderr and exit status 2."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
     command = app.cli(prog="rlmodule", description="Train and play reinforcement-learning policies.")
     try:
         command.run(console)
-    except (ValueError, ImportError) as error:
+    except (ValueError, ImportError, OSError) as error:
         print(f"rlmodule: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:

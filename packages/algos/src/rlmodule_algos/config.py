@@ -3,93 +3,55 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypedDict, Unpack
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from functools import cache
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, Unpack
 
 from rlmodule_algos.envs import EnvSource
 from rlmodule_algos.settings import (
+    RENAMED,
     ConfigError,
-    Fraction,
-    PositiveFloat,
-    PositiveInt,
+    DebuggingSettings,
+    EnvironmentSettings,
+    EnvRunnerSettings,
+    EvaluationSettings,
+    LearnerSettings,
+    RLModuleSettings,
     Schedule,
+    TrainingSettings,
     check_settings,
+    code_in,
+    declared_settings,
+    frozen,
+    mismatch,
+    plain,
+    thawed,
+    to_json,
 )
 from rlmodule_core import MultiAgentRLModuleSpec, SingleAgentRLModuleSpec
 
 if TYPE_CHECKING:
     from rlmodule_algos.algorithm import Algorithm
 
-RENAMED = {
-    "num_sgd_iter": "'num_epochs'",
-    "sgd_minibatch_size": "'minibatch_size'",
-    "num_rollout_workers": "'num_env_runners'",
-    "num_workers": "'num_env_runners'",
-    "num_envs_per_worker": "'num_envs_per_env_runner'",
-    "lambda": "'lambda_'",
-    "use_critic": "gone: every actor-critic algorithm has a critic",
-    "custom_model": "not a setting; your module goes to .rl_module(rl_module_spec=...)",
+__all__ = ["AlgorithmConfig", "TrainingSettings"]
+
+GROUPS: Mapping[str, type] = {
+    "environment": EnvironmentSettings,
+    "rl_module": RLModuleSettings,
+    "env_runners": EnvRunnerSettings,
+    "learners": LearnerSettings,
+    "evaluation": EvaluationSettings,
+    "debugging": DebuggingSettings,
 }
-"""Names of other versions, and what to say instead."""
-
-
-class EnvironmentSettings(TypedDict, total=False):
-    """Settings of `.environment()` beside `env`."""
-
-    env_config: Mapping[str, Any]
-
-
-class RLModuleSettings(TypedDict, total=False):
-    """Settings of `.rl_module()`."""
-
-    rl_module_spec: SingleAgentRLModuleSpec | MultiAgentRLModuleSpec
-    _enable_rl_module_api: bool
-
-
-class TrainingSettings(TypedDict, total=False):
-    """Settings of `.training()` that every algorithm has."""
-
-    model: Mapping[str, Any]
-    lr: PositiveFloat | Schedule
-    gamma: Fraction
-    train_batch_size: PositiveInt
-    minibatch_size: PositiveInt
-    num_epochs: PositiveInt
-    grad_clip: PositiveFloat | None
-    grad_clip_by: Literal["value", "norm", "global_norm"]
-    adam_epsilon: PositiveFloat
-
-
-class EnvRunnerSettings(TypedDict, total=False):
-    """Settings of `.env_runners()`."""
-
-    num_envs_per_env_runner: PositiveInt
-
-
-class LearnerSettings(TypedDict, total=False):
-    """Settings of `.learners()`."""
-
-    device: str
-
-
-class EvaluationSettings(TypedDict, total=False):
-    """Settings of `.evaluation()`."""
-
-    evaluation_interval: PositiveInt | None
-    evaluation_duration: PositiveInt
-
-
-class DebuggingSettings(TypedDict, total=False):
-    """Settings of `.debugging()`."""
-
-    seed: int | None
+"""Setters and what they take; `.training()` takes what each algorithm says."""
 
 
 class AlgorithmConfig:
     """Settings of an algorithm. Each setter checks what it is given, changes this object and returns it.
 
-    Raises ConfigError at the call for a setting that does not exist or a value that cannot be.
+    Raises ConfigError at the call for a setting that does not exist or a value that cannot be. A
+    subclass declares its hyperparameters in `training_settings`, and their defaults in `__init__`.
     """
 
     training_settings: ClassVar[type] = TrainingSettings
@@ -101,7 +63,9 @@ class AlgorithmConfig:
         self.framework_name: str = "torch"
         self.rl_module_spec: SingleAgentRLModuleSpec | MultiAgentRLModuleSpec | None = None
         self.model: Mapping[str, Any] = {}
+        self.num_env_runners: Literal[0] = 0  # beside the one in this process
         self.num_envs_per_env_runner: int = 8
+        self.num_learners: Literal[0] = 0  # beside the one in this process
         self.device: str = "cpu"
         self.evaluation_interval: int | None = None  # iterations; None: only when asked
         self.evaluation_duration: int = 10  # episodes
@@ -118,30 +82,24 @@ class AlgorithmConfig:
 
     def environment(self, env: EnvSource | None = None, **settings: Unpack[EnvironmentSettings]) -> Self:
         """Say where to act: an id, a class or a callable of one mapping, which is `env_config`."""
-        if env is not None and not isinstance(env, str) and not callable(env):
-            raise ConfigError(
-                f"environment: expected an id, a class or a callable, got {type(env).__name__}; to use an "
-                "environment that you have made, pass a function that makes it"
-            )
-        self._set("environment", EnvironmentSettings, settings)
+        self._set("environment", EnvironmentSettings, settings, problems=_problems_of_env(env))
         self.env = self.env if env is None else env
         return self
 
     def framework(self, framework: str) -> Self:
         """Choose "torch" or "tf" ("tf2" means the same)."""
         self._require_unfrozen("framework")
-        if framework not in ("torch", "tf", "tf2"):
+        if not isinstance(framework, str) or framework not in ("torch", "tf", "tf2"):
             raise ConfigError(f"framework: expected 'torch' or 'tf', got {framework!r}")
         self.framework_name = "tf" if framework == "tf2" else framework
         return self
 
     def rl_module(self, **settings: Unpack[RLModuleSettings]) -> Self:
         """Bring a module of your own: `rl_module_spec`; its empty fields are filled in."""
-        if settings.pop("_enable_rl_module_api", True) is False:
-            raise ConfigError(
-                "rl_module: _enable_rl_module_api=False: there is no other stack than RLModules"
-            )
-        return self._set("rl_module", RLModuleSettings, settings)
+        problems = []
+        if settings.get("_enable_rl_module_api") is False:
+            problems.append("_enable_rl_module_api=False: there is no other stack than RLModules")
+        return self._set("rl_module", RLModuleSettings, settings, problems=problems)
 
     def training(self, **settings: Unpack[TrainingSettings]) -> Self:
         """Set hyperparameters. A schedule is `[[env_step, value], ...]`."""
@@ -168,48 +126,46 @@ class AlgorithmConfig:
     # --- as a whole ---------------------------------------------------------------------------
 
     def copy(self) -> Self:
-        """Return an equal config that is not frozen and shares nothing that can change."""
+        """Return an equal config that is not frozen and shares no setting that can change."""
         twin = copy.copy(self)
-        for name, value in vars(self).items():
-            setattr(twin, name, copy.deepcopy(value) if isinstance(value, (dict, list)) else value)
-        twin._frozen = False
+        vars(twin).update({name: _copied(value) for name, value in vars(self).items()}, _frozen=False)
         return twin
 
     def freeze(self) -> Self:
         """Refuse every further change, nested settings included."""
-        for name, value in vars(self).items():
-            setattr(self, name, _frozen(value))
-        self._frozen = True
+        vars(self).update({name: frozen(value) for name, value in vars(self).items()}, _frozen=True)
         return self
 
     def to_dict(self) -> dict[str, Any]:
         """Return every setting by name, thawed; classes and functions stay as they are."""
-        return {name: _thawed(value) for name, value in vars(self).items() if not name.startswith("_")}
+        return {name: thawed(value) for name, value in vars(self).items() if not name.startswith("_")}
 
     def to_json(self) -> dict[str, Any]:
         """Return every setting as JSON data; a class or function is written as its name only."""
-        return {name: _to_json(value) for name, value in self.to_dict().items()}
+        return {name: to_json(value) for name, value in self.to_dict().items()}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """Return the config that `to_json` wrote.
 
-        Raises ConfigError that lists the settings which were classes or functions: a name in a file
-        is never imported, so they must be given again.
+        Raises ConfigError that lists what does not fit, and the settings which were classes or
+        functions: a name in a file is never imported, so they must be given again.
         """
-        config = cls()
-        unknown = sorted(set(data) ^ set(config.to_dict()))
-        if unknown:
-            raise ConfigError(
-                f"{cls.__name__}.from_json: settings missing or not known: {', '.join(unknown)}"
-            )
-        code = [f"{name} ({value.get(CODE, 'holds one')})" for name, value in data.items() if _is_code(value)]
+        config, hints = cls(), cls._declared()
+        where = f"{cls.__name__}.from_json"
+        if not isinstance(data, Mapping):
+            raise ConfigError(f"{where}: expected a mapping, got {type(data).__name__}")
+        if different := sorted(map(str, set(data) ^ set(config.to_dict()))):
+            raise ConfigError(f"{where}: settings missing or not known: {', '.join(different)}")
+        code = [f"{name} ({found})" for name, value in data.items() if (found := code_in(value)) is not None]
         if code:
             raise ConfigError(
-                f"{cls.__name__}.from_json: {', '.join(code)} cannot be loaded from a file; "
-                "pass the config that was used"
+                f"{where}: {', '.join(code)} cannot be loaded from a file; pass the config that was used"
             )
-        vars(config).update(data)
+        wrong = [f"{name}: {reason}" for name in data if (reason := mismatch(data[name], hints[name]))]
+        if wrong:
+            raise ConfigError(f"{where}: {'; '.join(wrong)}")
+        vars(config).update({name: plain(value) for name, value in data.items()})
         return config
 
     def build(self) -> Algorithm[Any]:
@@ -229,46 +185,70 @@ class AlgorithmConfig:
                 f"train_batch_size ({self.train_batch_size})"
             )
 
-    def _set(self, where: str, declared: type, settings: Mapping[str, Any]) -> Self:
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Check what is assigned as the setters do."""
+        self._require_unfrozen(name)
+        value = plain(value)
+        if not name.startswith("_"):
+            check_settings(type(self).__name__, self._declared(), {name: value}, renamed=RENAMED)
+        super().__setattr__(name, value)
+
+    def _set(
+        self, where: str, declared: type, settings: Mapping[str, Any], *, problems: Iterable[str] = ()
+    ) -> Self:
         self._require_unfrozen(where)
-        check_settings(where, declared, settings, renamed=RENAMED)
-        for name, value in settings.items():
-            setattr(self, name, value)
+        values = {name: plain(value) for name, value in settings.items()}
+        renamed = {**self._homes(), **RENAMED}
+        check_settings(where, declared_settings(declared), values, renamed=renamed, problems=problems)
+        vars(self).update({name: value for name, value in values.items() if not name.startswith("_")})
         return self
 
+    @classmethod
+    def _groups(cls) -> dict[str, type]:
+        """The settings of each setter that takes them by name."""
+        return {**GROUPS, "training": cls.training_settings}
+
+    @classmethod
+    @cache
+    def _homes(cls) -> Mapping[str, str]:
+        """What to say of a setting that was given to another setter than its own."""
+        return {
+            name: f"a setting of .{group}()"
+            for group, declared in cls._groups().items()
+            for name in declared_settings(declared)
+        }
+
+    @classmethod
+    @cache
+    def _declared(cls) -> Mapping[str, Any]:
+        """Every attribute that is a setting, with its type."""
+        hints: dict[str, Any] = {"env": EnvSource | None, "framework_name": Literal["torch", "tf"]}
+        for declared in cls._groups().values():
+            hints.update(declared_settings(declared))
+        return {name: hint for name, hint in hints.items() if not name.startswith("_")}
+
     def _require_unfrozen(self, where: str) -> None:
-        if self._frozen:
+        if vars(self).get("_frozen", False):
             raise ConfigError(
                 f"{where}: this config is frozen, as an algorithm uses it; change a copy() of it"
             )
 
 
-CODE = "python object"  # key of what stands for a class or function in JSON
+def _problems_of_env(env: object) -> list[str]:
+    if env is None or isinstance(env, str) or callable(env):
+        return []
+    return [
+        f"env: expected an id, a class or a callable, got {type(env).__name__}; to use an environment "
+        "that you have made, pass a function that makes it"
+    ]
 
 
-def _to_json(value: Any) -> Any:
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    if isinstance(value, Mapping):
-        return {str(key): _to_json(child) for key, child in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_to_json(child) for child in value]
-    return {CODE: getattr(value, "__qualname__", type(value).__qualname__)}
-
-
-def _is_code(value: Any) -> bool:
-    if isinstance(value, Mapping):
-        return CODE in value or any(map(_is_code, value.values()))
-    return isinstance(value, list) and any(map(_is_code, value))
-
-
-def _frozen(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return MappingProxyType({key: _frozen(child) for key, child in value.items()})
-    return tuple(_frozen(child) for child in value) if isinstance(value, list) else value
-
-
-def _thawed(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _thawed(child) for key, child in value.items()}
-    return [_thawed(child) for child in value] if isinstance(value, (list, tuple)) else value
+def _copied(value: Any) -> Any:
+    """Copy what can change in place: dicts, lists and recipes of modules."""
+    if isinstance(value, SingleAgentRLModuleSpec):
+        return replace(value, model_config_dict=thawed(value.model_config_dict))
+    if isinstance(value, MultiAgentRLModuleSpec):
+        given = value.module_specs
+        of_each = {key: _copied(spec) for key, spec in given.items()} if isinstance(given, dict) else None
+        return replace(value, module_specs=_copied(given) if of_each is None else of_each)
+    return thawed(value)

@@ -34,6 +34,7 @@ class Bridge(Protocol):
     def mean_of(self, results: Sequence[Sequence[Any]]) -> list[float]: ...  # noqa: D102
     def as_distribution(self, value: object) -> Distribution[Any]: ...  # noqa: D102
     def seed(self, number: int) -> None: ...  # noqa: D102
+    def on_device(self, device: str) -> AbstractContextManager[None]: ...  # noqa: D102
     def no_grad(self) -> AbstractContextManager[None]: ...  # noqa: D102
     def threads(self, count: int | None) -> AbstractContextManager[None]: ...  # noqa: D102
 
@@ -53,5 +54,17 @@ class Framework:
         return updater
 
     def algorithm_part(self, algorithm: str, part: str) -> ModuleType:
-        """Import `rlmodule_algos.<algorithm>.<part>_<framework>`, such as `ppo.loss_torch`."""
-        return importlib.import_module(f"rlmodule_algos.{algorithm}.{part}_{self.name}")
+        """Import `rlmodule_algos.<algorithm>.<part>_<framework>`, such as `ppo.loss_torch`.
+
+        Raises ImportError where the algorithm has no such half.
+        """
+        name = f"rlmodule_algos.{algorithm}.{part}_{self.name}"
+        try:
+            return importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if not f"{name}.".startswith(f"{error.name}."):  # something that it imports is missing
+                raise
+            raise ImportError(
+                f"{algorithm}: this version of rlmodule-algos has no {part} for framework({self.name!r})",
+                name=name,
+            ) from None

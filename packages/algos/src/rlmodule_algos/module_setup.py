@@ -10,7 +10,7 @@ from typing import Any
 import gymnasium as gym
 
 from rlmodule_algos.config import AlgorithmConfig
-from rlmodule_algos.settings import ConfigError
+from rlmodule_algos.settings import ConfigError, thawed
 from rlmodule_core import (
     DEFAULT_MODULE_ID,
     MultiAgentRLModule,
@@ -38,7 +38,7 @@ def build_modules(
         module_class=default_module_class,
         observation_space=observation_space,
         action_space=action_space,
-        model_config_dict=dict(config.model),
+        model_config_dict=thawed(config.model),
         catalog_class=default_catalog_class,
     )
     given = config.rl_module_spec
@@ -50,8 +50,8 @@ def build_modules(
         framework = getattr(module_class, "framework", None)
         if framework != config.framework_name:
             raise ConfigError(
-                f"rl_module: {module_id}: {getattr(module_class, '__name__', None)} is a module of framework "
-                f"{framework!r}, but the config says framework({config.framework_name!r})"
+                f"rl_module: {module_id}: {getattr(module_class, '__name__', module_class)} is a module of "
+                f"framework {framework!r}, but the config says framework({config.framework_name!r})"
             )
     with initial_weights_from(seed):
         return spec.build()

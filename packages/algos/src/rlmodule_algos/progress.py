@@ -52,7 +52,7 @@ def training_progress(
             mean, rate = _shown(result)
             bar.update(task, completed=min(algorithm.env_steps, max_steps), mean=mean, rate=rate)
             if not console.is_terminal and algorithm.env_steps >= next_line:
-                left = result["time_total_s"] * (max_steps / algorithm.env_steps - 1)
+                left = result["time_total_s"] * max(0.0, max_steps / algorithm.env_steps - 1)
                 console.print(
                     f"env steps {algorithm.env_steps}/{max_steps}  return {mean}  {rate} steps/s  "
                     f"at most {left:.0f} s left"
@@ -77,6 +77,6 @@ def _reaches(algorithm: Algorithm[Any], result: dict[str, Any], goal: float, epi
 
     They cost time, so they are played only where the exploring policy's best episode got there.
     """
-    if result["env_runners"]["episode_return_max"] < goal:
+    if not result["env_runners"]["episode_return_max"] >= goal:  # also where no episode has ended: NaN
         return False
     return all(algorithm.evaluate(episodes)["evaluation"]["episode_return_mean"] >= goal for _ in range(2))

@@ -20,14 +20,20 @@ KIND = "rlmodule_algos.Algorithm"
 
 
 def save_algorithm_state(algorithm: Algorithm[Any], folder: Path) -> Path:
-    """Write the checkpoint of this iteration and return its path; the same iteration is replaced."""
+    """Write the checkpoint of this iteration and return its path; the same iteration is replaced.
+
+    Raises CheckpointError if it cannot be written there; an older one stays then.
+    """
     path = folder / f"ckpt_{algorithm.iteration:09d}"
     content = {
         "algorithm": algorithm.name,
         "config": algorithm.config.to_json(),
         "state": algorithm.get_state(),
     }
-    write_checkpoint(path, content, kind=KIND, replace=True)
+    try:
+        write_checkpoint(path, content, kind=KIND, replace=True)
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be written: {error}") from error
     return path
 
 

@@ -6,6 +6,8 @@ from typing import Any
 
 import gymnasium as gym
 from gymnasium import spaces
+
+from rlmodule_catalogs.model_settings import ModelSettings, model_settings
 from rlmodule_core import (
     ActorCriticEncoderConfig,
     Buildable,
@@ -15,8 +17,6 @@ from rlmodule_core import (
     MLPHeadConfig,
     UnsupportedSpaceError,
 )
-
-from rlmodule_catalogs.model_settings import ModelSettings, model_settings
 
 
 class Catalog:

@@ -6,12 +6,11 @@ An unknown key is an error with the nearest name, so that a typo never passes.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
 from rlmodule_core.model_config import ACTIVATION_NAMES
-
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,23 +25,9 @@ class ModelSettings:
     vf_share_layers: bool = False  # one encoder for actor and critic
 
     def __post_init__(self) -> None:
-        problems = [
-            f"{name}: expected positive integers, got {getattr(self, name)!r}"
-            for name in ("fcnet_hiddens", "post_fcnet_hiddens")
-            if not all(type(size) is int and size > 0 for size in getattr(self, name))
-        ]
-        problems += [
-            f"{name}: expected one of {', '.join(ACTIVATION_NAMES)}, got {getattr(self, name)!r}"
-            for name in ("fcnet_activation", "post_fcnet_activation")
-            if getattr(self, name) not in ACTIVATION_NAMES
-        ]
-        problems += [
-            f"{name}: expected True or False, got {getattr(self, name)!r}"
-            for name in ("free_log_std", "vf_share_layers")
-            if not isinstance(getattr(self, name), bool)
-        ]
+        problems = _problems({field.name: getattr(self, field.name) for field in fields(self)})
         if problems:
-            raise ValueError("model_config_dict: " + "; ".join(problems))
+            raise ValueError(f"model_config_dict: {'; '.join(problems)}")
 
 
 def model_settings(model_config_dict: Mapping[str, Any]) -> ModelSettings:
@@ -54,16 +39,38 @@ def model_settings(model_config_dict: Mapping[str, Any]) -> ModelSettings:
     (64,)
     """
     known = [field.name for field in fields(ModelSettings)]
-    unknown = [_explain(key, known) for key in model_config_dict if key not in known]
-    if unknown:
-        raise ValueError(f"model_config_dict: {'; '.join(unknown)}")
-    values = {
+    values: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in model_config_dict.items()
     }
-    for name in ("fcnet_hiddens", "post_fcnet_hiddens"):
-        if name in values and not isinstance(values[name], tuple):
-            raise ValueError(f"model_config_dict: {name}: expected a list of sizes, got {values[name]!r}")
+    problems = [_explain(key, known) for key in values if key not in known] + _problems(values)
+    if problems:
+        raise ValueError(f"model_config_dict: {'; '.join(problems)}")
     return ModelSettings(**values)
+
+
+def _problems(values: Mapping[str, Any]) -> list[str]:
+    """Say what is wrong with each value, in the order of the settings."""
+    rules: dict[str, tuple[Callable[[Any], bool], str]] = {
+        "fcnet_hiddens": (_are_sizes, "a list of positive integers"),
+        "fcnet_activation": (ACTIVATION_NAMES.__contains__, f"one of {', '.join(ACTIVATION_NAMES)}"),
+        "post_fcnet_hiddens": (_are_sizes, "a list of positive integers"),
+        "post_fcnet_activation": (ACTIVATION_NAMES.__contains__, f"one of {', '.join(ACTIVATION_NAMES)}"),
+        "free_log_std": (_is_bool, "True or False"),
+        "vf_share_layers": (_is_bool, "True or False"),
+    }
+    return [
+        f"{name}: expected {expected}, got {values[name]!r}"
+        for name, (is_good, expected) in rules.items()
+        if name in values and not is_good(values[name])
+    ]
+
+
+def _are_sizes(value: object) -> bool:
+    return isinstance(value, tuple) and all(type(size) is int and size > 0 for size in value)
+
+
+def _is_bool(value: object) -> bool:
+    return isinstance(value, bool)
 
 
 def _explain(key: object, known: list[str]) -> str:

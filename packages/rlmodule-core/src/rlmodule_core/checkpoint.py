@@ -3,7 +3,9 @@
 A state tree is nested dicts whose leaves are NumPy arrays or JSON values. One checkpoint is one
 directory: `tensors.safetensors` holds the arrays by path, `state.json` everything else, and
 `manifest.json`, written last, names both files with their sizes and SHA-256. It appears under its
-final name by one rename, after every byte was flushed to the disk.
+final name by one rename, after every byte was flushed to the disk. While it takes another's place,
+the older one is `.<name>.replaced`; a process that dies at that moment leaves it there, and reading
+finds it.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping
@@ -23,8 +26,11 @@ from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 FORMAT_VERSION = 1
+NUMBERED = re.compile("ckpt_([0-9]{1,18})")
 MANIFEST, STATE, TENSORS = "manifest.json", "state.json", "tensors.safetensors"
 SEPARATOR = "/"
+INTEGERS = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")
+DTYPES = ("bool", *INTEGERS, "float16", "float32", "float64", "complex64")
 
 
 class CheckpointError(ValueError):
@@ -35,8 +41,11 @@ def write_checkpoint(directory: Path, state: Mapping[str, Any], *, kind: str, re
     """Write a state tree as the new directory `directory`, atomically and durably.
 
     `kind` says what the tree is the state of; reading checks it. With `replace` an older checkpoint
-    of that name gives way. Raises CheckpointError if the name is taken or the tree has a leaf of
-    another type.
+    of that name gives way. NumPy scalars come back as arrays of rank 0 (a float64 is a float to
+    Python, and comes back as one), tuples as lists.
+
+    Raises CheckpointError if the name is taken or the tree has a leaf of another type, and OSError
+    where the disk refuses; what was there before is still there then.
     """
     directory = Path(directory).absolute()
     _check_target(directory, kind, replace)
@@ -67,98 +76,177 @@ def read_checkpoint(directory: Path, *, kind: str) -> dict[str, Any]:
     Raises CheckpointError that names the file at fault.
     """
     directory = Path(directory).absolute()
+    directory = _whole(directory)
     manifest = _read_manifest(directory)
     if manifest["kind"] != kind:
-        raise CheckpointError(f"{directory}: holds a checkpoint of {manifest['kind']!r}, expected {kind!r}")
-    data = {name: _read_verified(directory / name, manifest["files"].get(name)) for name in (STATE, TENSORS)}
+        raise CheckpointError(
+            f"{directory / MANIFEST}: a checkpoint of {manifest['kind']!r}, expected one of {kind!r}"
+        )
+    state, tensors = (
+        _read_verified(directory / name, manifest["files"].get(name)) for name in (STATE, TENSORS)
+    )
+    tree = _parse(directory / STATE, state)
     try:
-        arrays = load_tensors(data[TENSORS])
-        rest = json.loads(data[STATE])
-    except (SafetensorError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{directory}: its content cannot be read: {error}") from error
-    tree: dict[str, Any] = rest
+        arrays = load_tensors(tensors)
+    except (SafetensorError, ValueError, TypeError, KeyError) as error:
+        raise CheckpointError(f"{directory / TENSORS}: cannot be read: {error}") from error
     for path, array in arrays.items():
-        *parents, last = path.split(SEPARATOR)
-        node = tree
-        for key in parents:
-            node = node.setdefault(key, {})
-        node[last] = array
+        if not _put(tree, path.split(SEPARATOR), array):
+            raise CheckpointError(f"{directory / TENSORS}: {path} does not fit into {STATE}")
     return tree
 
 
 def is_checkpoint(directory: Path) -> bool:
     """Whether the directory holds a committed checkpoint (its bytes are not verified)."""
-    return (Path(directory) / MANIFEST).is_file()
+    return (_whole(Path(directory)) / MANIFEST).is_file()
+
+
+def _whole(directory: Path) -> Path:
+    """Return where the checkpoint lies: aside if a process died while it was being replaced."""
+    aside = _aside(directory)
+    return aside if not directory.exists() and aside.exists() else directory
+
+
+def _aside(directory: Path) -> Path:
+    return directory.parent / f".{directory.name}.replaced"
 
 
 def _check_target(directory: Path, kind: str, replace: bool) -> None:
     if not directory.exists():
         return
-    if replace and (directory.is_dir() and not any(directory.iterdir())):
+    if not replace:
+        raise CheckpointError(f"{directory}: exists already; choose another name, or replace it")
+    found = {path.name for path in directory.iterdir()} if directory.is_dir() else {"a file"}
+    others = sorted(found - {MANIFEST, STATE, TENSORS})
+    if not found or (not others and _read_manifest(directory)["kind"] == kind):
         return
-    if replace and is_checkpoint(directory) and _read_manifest(directory)["kind"] == kind:
-        return
-    raise CheckpointError(f"{directory}: exists already and is not a {kind} checkpoint to replace")
+    raise CheckpointError(
+        f"{directory}: not replaced, since it is not a {kind} checkpoint alone"
+        + (f"; it holds {', '.join(others)}" if others else "")
+    )
 
 
 def _commit(temporary: Path, directory: Path) -> None:
-    old = None
-    if directory.exists():  # a directory cannot be renamed over a full one, so the old one steps aside
-        old = directory.parent / f".trash-{uuid.uuid4().hex}"
-        directory.rename(old)
-    temporary.rename(directory)
-    _sync_directory(directory.parent)
-    if old is not None:
-        shutil.rmtree(old, ignore_errors=True)
+    aside = _aside(directory)
+    try:
+        if directory.exists():  # a directory cannot be renamed over a full one, so it steps aside
+            shutil.rmtree(aside, ignore_errors=True)  # older still, left by a process that died
+            directory.rename(aside)
+        temporary.rename(directory)
+    except BaseException:
+        if aside.exists() and not directory.exists():
+            aside.rename(directory)
+        raise
+    try:
+        _sync_directory(directory.parent)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _read_manifest(directory: Path) -> dict[str, Any]:
     path = directory / MANIFEST
     if not path.is_file():
-        raise CheckpointError(f"{directory}: no checkpoint here ({MANIFEST} is missing)")
-    try:
-        manifest = json.loads(path.read_bytes())
-        if not isinstance(manifest["kind"], str) or not isinstance(manifest["files"], dict):
-            raise ValueError("its fields have the wrong types")
-        version = manifest["format"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise CheckpointError(f"{path}: damaged: {error}") from error
-    if version != FORMAT_VERSION:
-        raise CheckpointError(f"{path}: format {version!r}, this version reads format {FORMAT_VERSION}")
-    return dict(manifest)
+        raise CheckpointError(f"{path}: missing, so there is no checkpoint here")
+    manifest = _parse(path, _read(path))
+    missing = [name for name in ("format", "kind", "files") if name not in manifest]
+    if missing:
+        raise CheckpointError(f"{path}: damaged: {', '.join(missing)} missing")
+    if manifest["format"] != FORMAT_VERSION:
+        raise CheckpointError(
+            f"{path}: format {manifest['format']!r}, this version reads format {FORMAT_VERSION}"
+        )
+    if not isinstance(manifest["kind"], str) or not isinstance(manifest["files"], dict):
+        raise CheckpointError(f"{path}: damaged: its fields have the wrong types")
+    return manifest
 
 
 def _read_verified(path: Path, entry: Any) -> bytes:
-    if not path.is_file() or not isinstance(entry, dict):
-        raise CheckpointError(f"{path}: missing")
-    if path.stat().st_size != entry.get("size"):
-        raise CheckpointError(f"{path}: has {path.stat().st_size} bytes, expected {entry.get('size')}")
-    data = path.read_bytes()
+    if not isinstance(entry, dict):
+        raise CheckpointError(f"{path}: {MANIFEST} does not list it")
+    data = _read(path)
+    if len(data) != entry.get("size"):
+        raise CheckpointError(f"{path}: has {len(data)} bytes, {MANIFEST} says {entry.get('size')}")
     if _sha256(data) != entry.get("sha256"):
-        raise CheckpointError(f"{path}: damaged, its SHA-256 is not the manifest's")
+        raise CheckpointError(f"{path}: damaged, its SHA-256 is not the one in {MANIFEST}")
     return data
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _parse(path: Path, data: bytes) -> dict[str, Any]:
+    try:
+        parsed = json.loads(data, object_pairs_hook=_without_duplicates)
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: damaged: {error}") from error
+    if not isinstance(parsed, dict):
+        raise CheckpointError(f"{path}: damaged: expected an object, got {type(parsed).__name__}")
+    return parsed
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key occurs twice in one object")
+    return found
+
+
+def _put(tree: dict[str, Any], path: list[str], array: np.ndarray[Any, Any]) -> bool:
+    """Put an array where `_split` took it from; False if something else is there."""
+    *parents, last = path
+    node = tree
+    for key in parents:
+        node = node.setdefault(key, {})
+        if not isinstance(node, dict):
+            return False
+    if last in node:
+        return False
+    node[last] = array
+    return True
 
 
 def _split(node: Mapping[str, Any], arrays: dict[str, np.ndarray[Any, Any]], path: tuple[str, ...]) -> Any:
     """Move the arrays of a tree into `arrays` and return what is left of it."""
     rest: dict[str, Any] = {}
     for key, value in node.items():
-        if not isinstance(key, str) or SEPARATOR in key:
-            raise CheckpointError(f"{'.'.join(path)}: a key must be a str without {SEPARATOR!r}, got {key!r}")
+        here = (*path, key) if isinstance(key, str) else path
+        if not isinstance(key, str) or SEPARATOR in key or here == ("__metadata__",):
+            raise CheckpointError(
+                f"{'.'.join(path) or '(root)'}: a key must be a str without {SEPARATOR!r} and not "
+                f"'__metadata__', got {key!r}"
+            )
+        if isinstance(value, np.generic) and not isinstance(value, (float, str)):
+            value = np.asarray(value)
         if isinstance(value, np.ndarray):
-            arrays[SEPARATOR.join((*path, key))] = np.ascontiguousarray(value).reshape(value.shape)
+            if value.dtype.name not in DTYPES:
+                raise CheckpointError(f"{'.'.join(here)}: an array of {value.dtype} cannot be saved")
+            arrays[SEPARATOR.join(here)] = np.ascontiguousarray(value).reshape(value.shape)
         elif isinstance(value, Mapping):
-            rest[key] = _split(value, arrays, (*path, key))
+            rest[key] = _split(value, arrays, here)
         else:
-            rest[key] = value
+            rest[key] = _as_json(value, ".".join(here))
     return rest
 
 
+def _as_json(value: object, path: str) -> Any:
+    """Return a leaf as JSON has it. Raises CheckpointError that names what has no such form."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, (str, int, float)):
+        return value
+    if isinstance(value, (list, tuple)):
+        return [_as_json(element, f"{path}[{index}]") for index, element in enumerate(value)]
+    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+        return {key: _as_json(element, f"{path}.{key}") for key, element in value.items()}
+    raise CheckpointError(f"{path}: expected an array or a JSON value, got {type(value).__qualname__}")
+
+
 def _to_json(data: Any) -> bytes:
-    try:
-        return json.dumps(data, indent=1).encode()
-    except (TypeError, ValueError) as error:
-        raise CheckpointError(f"the state holds a value that is neither array nor JSON: {error}") from error
+    return json.dumps(data, indent=1).encode()
 
 
 def _sha256(data: bytes) -> str:
@@ -181,6 +269,8 @@ def _sync_directory(directory: Path) -> None:
 
 
 def numbered_checkpoints(folder: Path) -> Iterator[Path]:
-    """Yield the committed checkpoints `ckpt_<number>` of a folder, the newest first."""
-    found = [path for path in Path(folder).glob("ckpt_*") if path.name[5:].isdigit() and is_checkpoint(path)]
-    yield from sorted(found, key=lambda path: int(path.name[5:]), reverse=True)
+    """Yield the committed checkpoints `ckpt_<number>` of a folder, the one of the largest number first."""
+    names = {path.name.removeprefix(".").removesuffix(".replaced") for path in Path(folder).glob("*ckpt_*")}
+    found = [(int(match[1]), name) for name in names if (match := NUMBERED.fullmatch(name))]
+    paths = (Path(folder) / name for _, name in sorted(found, reverse=True))
+    yield from filter(is_checkpoint, paths)

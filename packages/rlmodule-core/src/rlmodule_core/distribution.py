@@ -63,8 +63,15 @@ class Distribution(abc.ABC, Generic[Tensor]):
         return None
 
     def __init_subclass__(cls, **kwargs: object) -> None:
-        """Keep an overridden `sample` or `logp` in force: the NumPy form would not know of it."""
+        """Keep an override in force, a mixin's too: the NumPy form would not know of it."""
         super().__init_subclass__(**kwargs)
-        own = vars(cls)
-        if ("sample" in own or "logp" in own) and "to_numpy" not in own:
+        if any(_depth(cls, name) < _depth(cls, "to_numpy") for name in _IN_NUMPY_TOO):
             cls.to_numpy = Distribution.to_numpy  # type: ignore[method-assign]
+
+
+_IN_NUMPY_TOO = ("sample", "logp", "entropy", "kl", "to_deterministic")
+
+
+def _depth(cls: type, name: str) -> int:
+    """Return how far up the class order a method is defined; 0 is the class itself."""
+    return next(depth for depth, base in enumerate(cls.__mro__) if name in vars(base))

@@ -9,10 +9,9 @@ import abc
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
-from rlmodule_specs import CallChecker, SpecType
-
 from rlmodule_core.columns import Columns
 from rlmodule_core.spaces import spec_from_space
+from rlmodule_specs import CallChecker, SpecType
 
 if TYPE_CHECKING:
     from rlmodule_core.module_config import RLModuleConfig
@@ -34,14 +33,18 @@ class RLModuleMeta(abc.ABCMeta):
     def __new__(
         mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **kwargs: Any
     ) -> RLModuleMeta:
-        """Refuse a class that overrides a public forward: its checks would be lost."""
-        overridden = [forward for forward in PUBLIC_FORWARDS if forward in namespace]
-        if overridden and any(isinstance(base, RLModuleMeta) for base in bases):
+        """Refuse a class that overrides a public forward, itself or by a mixin: its checks would be lost."""
+        made = super().__new__(mcs, name, bases, namespace, **kwargs)
+        first = next((cls for cls in reversed(made.__mro__) if isinstance(cls, RLModuleMeta)), made)
+        overridden = [
+            forward for forward in PUBLIC_FORWARDS if getattr(made, forward) is not getattr(first, forward)
+        ]
+        if overridden:
             raise TypeError(
                 f"{name} overrides {', '.join(overridden)}, whose checks would be lost; "
                 f"override {', '.join('_' + forward for forward in overridden)} instead"
             )
-        return super().__new__(mcs, name, bases, namespace, **kwargs)
+        return made
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         """Build a module; TypeError that names the forwards which its class lacks."""

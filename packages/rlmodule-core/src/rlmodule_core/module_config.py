@@ -60,6 +60,8 @@ class RLModuleConfig:
             raise ValueError(
                 f"RLModuleConfig.from_dict: expected the keys {sorted(wanted)}, got {sorted(data)}"
             )
+        if not isinstance(data["model_config_dict"], dict):
+            raise ValueError("RLModuleConfig.from_dict: model_config_dict: expected a dict")
         return cls(
             observation_space=_optional(space_from_dict, data["observation_space"]),
             action_space=_optional(space_from_dict, data["action_space"]),

@@ -26,14 +26,18 @@ class SingleAgentRLModuleSpec:
 
     def build(self) -> RLModule:
         """Build the module. Raises ValueError that names every missing field."""
-        required = ("module_class", "observation_space", "action_space", "model_config_dict")
-        missing = [name for name in required if getattr(self, name) is None]
+        missing = self.missing_fields()
         if missing or self.module_class is None:
             raise ValueError(
                 f"SingleAgentRLModuleSpec.build: {', '.join(missing)} not set; pass them to the spec, or "
                 "give the spec to an algorithm's config, which fills in what the environment tells"
             )
         return self.module_class(self.get_rl_module_config())
+
+    def missing_fields(self) -> list[str]:
+        """Return the names of the fields that `build` needs and that are not set."""
+        required = ("module_class", "observation_space", "action_space", "model_config_dict")
+        return [name for name in required if getattr(self, name) is None]
 
     def get_rl_module_config(self) -> RLModuleConfig:
         """Return what the module's constructor gets."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rlmodule_core.module import Batch, Output, RLModule, State
+from rlmodule_core.nested_dict import NestedDict
 
 if TYPE_CHECKING:
     from rlmodule_core.module_spec import SingleAgentRLModuleSpec
@@ -38,7 +39,17 @@ class MultiAgentRLModule:
         self.build()
 
     def build(self) -> None:
-        """Fill `self._rl_modules`: here one module a recipe, nothing shared."""
+        """Fill `self._rl_modules`: here one module a recipe, nothing shared.
+
+        Raises ValueError that names every id whose recipe lacks something.
+        """
+        incomplete = [
+            f"{key} ({', '.join(missing)})"
+            for key, spec in self.config.modules.items()
+            if (missing := spec.missing_fields())
+        ]
+        if incomplete:
+            raise ValueError(f"MultiAgentRLModule.build: not set for {'; '.join(incomplete)}")
         self._rl_modules = {key: spec.build() for key, spec in self.config.modules.items()}
 
     # --- the three phases ---------------------------------------------------------------------
@@ -57,7 +68,10 @@ class MultiAgentRLModule:
 
     def _pairs(self, batch: Mapping[str, Batch]) -> list[tuple[str, RLModule, Batch]]:
         """Find every module before any of them runs; KeyError that lists the known ids."""
-        return [(key, self[key], data) for key, data in batch.items()]
+        if not isinstance(batch, Mapping):
+            raise ValueError(f"the batch: expected {{module id: batch}}, got {type(batch).__name__}")
+        plain = batch.asdict() if isinstance(batch, NestedDict) else batch  # it iterates over its leaves
+        return [(key, self[key], data) for key, data in plain.items()]
 
     # --- a mapping ----------------------------------------------------------------------------
 
@@ -111,9 +125,22 @@ class MultiAgentRLModule:
         return {key: module.get_state() for key, module in self.items()}
 
     def set_state(self, state: State) -> None:
-        """Set the state of each module named; KeyError for an unknown id, before any is changed."""
-        for module, own in [(self[key], own) for key, own in state.items()]:
-            module.set_state(own)
+        """Set the state of each module named.
+
+        Raises KeyError for an unknown id and ValueError for states that do not fit; either way all
+        modules are as before.
+        """
+        before = {key: self[key].get_state() for key in state}
+        problems = []
+        for key, own in state.items():
+            try:
+                self[key].set_state(own)
+            except ValueError as error:
+                problems.append(f"{key}: {error}")
+        if problems:
+            for key, own in before.items():
+                self[key].set_state(own)
+            raise ValueError("; ".join(problems))
 
     def as_multi_agent(self) -> MultiAgentRLModule:
         """Return itself."""

@@ -44,6 +44,7 @@ class NestedDict(MutableMapping[Key, Any]):
 
     def __setitem__(self, key: Key, value: Any) -> None:
         *parents, last = _path(key)
+        value = NestedDict(value)._data if isinstance(value, Mapping) else value  # may refuse: first
         node = self._data
         for depth, part in enumerate(parents):
             child = node.setdefault(part, {})
@@ -51,7 +52,7 @@ class NestedDict(MutableMapping[Key, Any]):
                 taken = _show(tuple(parents[: depth + 1]))
                 raise KeyError(f"{_show(key)}: {taken} holds a leaf, so nothing can be put below it")
             node = child
-        node[last] = NestedDict(value)._data if isinstance(value, Mapping) else value
+        node[last] = value
 
     def __delitem__(self, key: Key) -> None:
         path = _path(key)
@@ -82,17 +83,20 @@ class NestedDict(MutableMapping[Key, Any]):
         return sum(1 for _ in _walk(self._data, ()))
 
     def __eq__(self, other: object) -> bool:
-        if isinstance(other, NestedDict):
-            return self._data == other._data
-        return self._data == NestedDict(other)._data if isinstance(other, Mapping) else NotImplemented
+        if not isinstance(other, Mapping):
+            return NotImplemented
+        try:
+            return self._data == NestedDict(other)._data
+        except KeyError:  # keys that a NestedDict cannot have
+            return False
 
     __hash__ = None  # type: ignore[assignment]  # mutable, as dict
 
     def __or__(self, other: Mapping[Any, Any]) -> NestedDict:
-        merged = NestedDict(self)
-        for path, value in _walk(NestedDict(other)._data, ()):
-            merged[path] = value
-        return merged
+        """Merge deeply; where both have a leaf, or only one of them a sub-tree, `other` wins."""
+        if not isinstance(other, Mapping):
+            return NotImplemented
+        return NestedDict._share(_merged(self._data, NestedDict(other)._data))
 
     def __repr__(self) -> str:
         return f"NestedDict({self._data!r})"
@@ -119,6 +123,14 @@ def _path(key: Key) -> tuple[str, ...]:
 
 def _show(key: Key) -> str:
     return ".".join(key) if isinstance(key, tuple) else key
+
+
+def _merged(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(NestedDict(first)._data)
+    for key, value in second.items():
+        old = merged.get(key)
+        merged[key] = _merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged
 
 
 def _walk(node: dict[str, Any], path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:

@@ -17,6 +17,7 @@ from rlmodule_core.model_config import DistributionConfig
 
 Array = npt.NDArray[Any]
 LOG_TWO_PI = math.log(2.0 * math.pi)
+TINY = np.finfo(np.float64).tiny
 
 
 class NumpyDistribution(Distribution[Array]):
@@ -59,8 +60,11 @@ class NumpyCategorical(NumpyDistribution):
 
     def _sample(self, rng: np.random.Generator) -> Array:
         # The smallest of E_i / p_i with E_i exponential is i with probability p_i; in logs, so that
-        # logits of any size are safe and -inf is never drawn.
-        noise = np.log(rng.standard_exponential(self.inputs.shape, dtype=np.float32))
+        # logits of any size are safe. E is not 0, so that -inf is never drawn (float32 would be 0
+        # once in eight million draws).
+        noise = rng.standard_exponential(self.inputs.shape)
+        noise += TINY
+        np.log(noise, out=noise)
         noise -= self.inputs
         drawn: Array = noise.argmin(axis=-1)
         return drawn + self.start if self.start else drawn
@@ -68,20 +72,21 @@ class NumpyCategorical(NumpyDistribution):
     def logp(self, value: Array) -> Array:
         """Return `[*batch]`."""
         index = np.asarray(value, dtype=np.int64) - self.start
+        if index.size and index.min() < 0:  # NumPy would count from the end
+            raise ValueError(f"logp: the values start at {self.start}, got {index.min() + self.start}")
         chosen: Array = np.take_along_axis(self._log_softmax(), index[..., None], axis=-1)[..., 0]
         return chosen
 
     def entropy(self) -> Array:
         """Return `[*batch]`; a class of probability 0 adds 0."""
         logp = self._log_softmax()
-        p = np.exp(logp)
-        total: Array = -np.where(p > 0, p * logp, 0.0).sum(axis=-1)
+        total: Array = -(np.exp(logp) * _finite(logp)).sum(axis=-1)
         return total
 
     def kl(self, other: Self) -> Array:
-        """Return KL(self || other), `[*batch]`."""
-        logp, p = self._log_softmax(), np.exp(self._log_softmax())
-        total: Array = np.where(p > 0, p * (logp - other._log_softmax()), 0.0).sum(axis=-1)
+        """Return KL(self || other), `[*batch]`; huge, not inf, where only `other` has probability 0."""
+        logp = self._log_softmax()
+        total: Array = (np.exp(logp) * (_finite(logp) - _finite(other._log_softmax()))).sum(axis=-1)
         return total
 
     def to_deterministic(self) -> NumpyDeterministic:
@@ -114,7 +119,8 @@ class NumpyDiagGaussian(NumpyDistribution):
     def _sample(self, rng: np.random.Generator) -> Array:
         noise = rng.standard_normal(self.mean.shape, dtype=np.float32)
         value = self.mean + np.exp(self.log_std) * noise
-        return value.reshape(*value.shape[:-1], *self.event_shape)
+        shaped: Array = value.reshape(*value.shape[:-1], *self.event_shape)
+        return shaped
 
     def logp(self, value: Array) -> Array:
         """Return `[*batch]`, summed over the components."""
@@ -173,6 +179,12 @@ class NumpyDeterministic(NumpyDistribution):
     def to_deterministic(self) -> Self:
         """Return itself."""
         return self
+
+
+def _finite(logp: Array) -> Array:
+    """Replace -inf by the smallest number, so that 0 * logp is 0."""
+    finite: Array = np.maximum(logp, np.finfo(logp.dtype).min)
+    return finite
 
 
 def numpy_distribution(config: DistributionConfig) -> Callable[[Array], NumpyDistribution]:

@@ -39,6 +39,14 @@ class NumpyPolicy(NumpyRLModule):
         self._forward = layers.compile()
         self._make_distribution = make_distribution
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the compiled pass, which a copy makes anew over its own weights."""
+        return {name: value for name, value in vars(self).items() if name != "_forward"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._forward = self.layers.compile()
+
     def _forward_train(self, batch: Batch, **kwargs: Any) -> Output:
         return {Columns.ACTION_DIST: self._make_distribution(self._forward(batch[Columns.OBS]))}
 

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
+
 from rlmodule_specs import SpecType, TensorSpec
 
 Json: TypeAlias = Any  # what json.dumps takes: nested dicts, lists, str, int, float, bool, None
@@ -41,7 +42,8 @@ def spec_from_space(space: gym.Space[Any], *, framework: str | None = None) -> S
         case spaces.Dict():
             return {key: spec_from_space(child, framework=framework) for key, child in space.spaces.items()}
         case spaces.Tuple():
-            return None  # SpecType has no sequences; the encoder's own leaves are checked by their layers
+            parts = [spec_from_space(child, framework=framework) for child in space.spaces]
+            return dict(enumerate(parts)) or None  # an empty tuple has nothing to check
     shape = leaf_shape(space)
     if shape is None:
         return None
@@ -58,20 +60,27 @@ def space_to_dict(space: gym.Space[Any]) -> Json:
             bounds = {"low": _array_to_json(space.low), "high": _array_to_json(space.high)}
             return {"type": "Box", "shape": list(space.shape), "dtype": _dtype_name(space), **bounds}
         case spaces.Discrete():
-            return {"type": "Discrete", "n": int(space.n), "start": int(space.start), "dtype": _dtype_name(space)}
+            return {
+                "type": "Discrete",
+                "n": int(space.n),
+                "start": int(space.start),
+                "dtype": _dtype_name(space),
+            }
         case spaces.MultiDiscrete():
             values = {"nvec": space.nvec.tolist(), "start": space.start.tolist()}
             return {"type": "MultiDiscrete", "dtype": _dtype_name(space), **values}
         case spaces.MultiBinary():
-            return {"type": "MultiBinary", "shape": list(space.shape)}
-        case spaces.Dict():
-            return {"type": "Dict", "spaces": {key: space_to_dict(child) for key, child in space.spaces.items()}}
+            size = space.n if isinstance(space.n, int) else list(map(int, space.n))
+            return {"type": "MultiBinary", "n": size}
+        case spaces.Dict() if all(isinstance(key, str) for key in space.spaces):  # as JSON's keys are
+            children = {key: space_to_dict(child) for key, child in space.spaces.items()}
+            return {"type": "Dict", "spaces": children}
         case spaces.Tuple():
             return {"type": "Tuple", "spaces": [space_to_dict(child) for child in space.spaces]}
     raise UnsupportedSpaceError(
         space,
         where="space_to_dict",
-        known="Box, Discrete, MultiDiscrete, MultiBinary, Dict, Tuple",
+        known="Box, Discrete, MultiDiscrete, MultiBinary, Dict (with keys of type str), Tuple",
         fix="Wrap the environment so that it uses one of these",
     )
 
@@ -80,7 +89,7 @@ def space_from_dict(data: Mapping[str, Json]) -> gym.Space[Any]:
     """Return the space that `space_to_dict` wrote. Raises ValueError for anything else."""
     try:
         return _space_from_dict(data)
-    except (KeyError, TypeError, AttributeError, AssertionError) as error:
+    except (KeyError, TypeError, AttributeError, AssertionError, OverflowError) as error:
         raise ValueError(f"not a space written by space_to_dict: {data!r} ({error!r})") from error
 
 
@@ -96,9 +105,10 @@ def _space_from_dict(data: Mapping[str, Json]) -> gym.Space[Any]:
             dtype = np.dtype(data["dtype"]).type
             return spaces.MultiDiscrete(np.array(data["nvec"]), dtype=dtype, start=np.array(data["start"]))
         case "MultiBinary":
-            return spaces.MultiBinary(data["shape"])
+            return spaces.MultiBinary(data["n"])
         case "Dict":
-            return spaces.Dict({key: space_from_dict(child) for key, child in data["spaces"].items()})
+            # pairs keep their order, a dict would be sorted
+            return spaces.Dict([(key, space_from_dict(child)) for key, child in data["spaces"].items()])
         case "Tuple":
             return spaces.Tuple([space_from_dict(child) for child in data["spaces"]])
     raise ValueError(f"unknown kind of space {data['type']!r}")
@@ -118,8 +128,8 @@ def _array_to_json(array: np.ndarray[Any, Any]) -> Json:
 
 def _array_from_json(data: Json, dtype: type, shape: list[int]) -> np.ndarray[Any, Any]:
     numbers = [float(n) if isinstance(n, str) else n for n in (data if isinstance(data, list) else [data])]
-    flat = np.array(numbers, dtype=dtype)
-    return np.broadcast_to(flat, shape) if flat.size == 1 else flat.reshape(shape)
+    flat: np.ndarray[Any, Any] = np.array(numbers, dtype=dtype)
+    return np.full(shape, flat[0]) if flat.size == 1 else flat.reshape(shape)
 
 
 def _number_to_json(number: float | int) -> Json:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 
 def nest_state(flat: Mapping[str, Any]) -> dict[str, Any]:
     """Split dotted names into nested dicts.
@@ -36,14 +38,17 @@ def flatten_state(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]
 def check_same_state(own: Mapping[str, Any], new: Mapping[str, Any], *, where: str) -> None:
     """Raise ValueError that lists every missing, unexpected and misshapen entry of a flat state.
 
-    The values are arrays or anything with a `shape`.
+    Own values have a `shape`; new ones are to be arrays of numbers.
     """
     problems = [f"{name} is missing" for name in own if name not in new]
     problems += [f"{name} is not expected" for name in new if name not in own]
-    problems += [
-        f"{name} has shape {tuple(new[name].shape)}, expected {tuple(value.shape)}"
-        for name, value in own.items()
-        if name in new and tuple(new[name].shape) != tuple(value.shape)
-    ]
+    for name in [name for name in own if name in new]:
+        value, shape = new[name], tuple(own[name].shape)
+        if not isinstance(value, (np.ndarray, np.generic)):
+            problems.append(f"{name} is {type(value).__qualname__}, expected an array of numbers")
+        elif value.dtype.kind not in "biuf":
+            problems.append(f"{name} is an array of {value.dtype}, expected one of numbers")
+        elif value.shape != shape:
+            problems.append(f"{name} has shape {value.shape}, expected {shape}")
     if problems:
         raise ValueError(f"{where}: the state does not fit: {'; '.join(problems)}")

@@ -1,5 +1,50 @@
 """TensorFlow implementation of rlmodule-core."""
 
-from rlmodule_tf.__about__ import __version__
+import importlib.util
+import os
 
-__all__ = ["__version__"]
+# Read by TensorFlow when it is imported: no log lines below errors, and sums in one order on a CPU.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+if importlib.util.find_spec("tensorflow") is None:
+    raise ImportError("rlmodule-tf needs TensorFlow: pip install 'rlmodule-tf[cpu]' or 'rlmodule-tf[cuda]'")
+
+from rlmodule_tf.__about__ import __version__
+from rlmodule_tf.actor_critic import TfActorCriticModule
+from rlmodule_tf.distributions import (
+    TfCategorical,
+    TfDeterministic,
+    TfDiagGaussian,
+    TfDistribution,
+    TfNative,
+    as_distribution,
+)
+from rlmodule_tf.layers import (
+    TfActorCriticEncoder,
+    TfFreeLogStdHead,
+    TfMLPEncoder,
+    TfMLPHead,
+)
+from rlmodule_tf.masking import masked_mean, require_same_shape, zero_padding
+from rlmodule_tf.module import TfRLModule
+from rlmodule_tf.updater import TfUpdater
+
+__all__ = [
+    "TfActorCriticEncoder",
+    "TfActorCriticModule",
+    "TfCategorical",
+    "TfDeterministic",
+    "TfDiagGaussian",
+    "TfDistribution",
+    "TfFreeLogStdHead",
+    "TfMLPEncoder",
+    "TfMLPHead",
+    "TfNative",
+    "TfRLModule",
+    "TfUpdater",
+    "__version__",
+    "as_distribution",
+    "masked_mean",
+    "require_same_shape",
+    "zero_padding",
+]

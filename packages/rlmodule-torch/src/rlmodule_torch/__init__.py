@@ -16,7 +16,7 @@ from rlmodule_torch.layers import (
     TorchMLPEncoder,
     TorchMLPHead,
 )
-from rlmodule_torch.masking import masked_mean, require_same_shape
+from rlmodule_torch.masking import masked_mean, require_same_shape, zero_padding
 from rlmodule_torch.module import TorchRLModule
 from rlmodule_torch.updater import TorchUpdater
 
@@ -37,4 +37,5 @@ __all__ = [
     "as_distribution",
     "masked_mean",
     "require_same_shape",
+    "zero_padding",
 ]

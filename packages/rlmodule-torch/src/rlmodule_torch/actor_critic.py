@@ -4,11 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from rlmodule_core import Columns, NumpyPolicy, Output, RLModuleConfig, numpy_distribution
-from rlmodule_core.module import Batch
 from torch import Tensor, nn
 
+from rlmodule_core import Columns, NumpyPolicy, Output, RLModuleConfig, numpy_distribution
+from rlmodule_core.module import Batch
+from rlmodule_torch.layers import (
+    TorchActorCriticEncoder,
+    TorchFreeLogStdHead,
+    TorchMLPEncoder,
+    TorchMLPHead,
+)
 from rlmodule_torch.module import TorchRLModule
+
+DENSE = (TorchMLPEncoder, TorchMLPHead, TorchFreeLogStdHead)
+_ACTING = (
+    *("_forward_exploration", "_forward_inference", "_actor_features"),
+    *("input_specs_exploration", "input_specs_inference", "_input_specs"),
+    *("output_specs_exploration", "output_specs_inference"),
+)
 
 
 class TorchActorCriticModule(TorchRLModule):
@@ -49,21 +62,21 @@ class TorchActorCriticModule(TorchRLModule):
     def numpy_form(self) -> NumpyPolicy | None:
         """Return the acting half in NumPy, over the very memory of these weights.
 
-        None where the two could differ: a forward was overridden, a layer is not a plain dense one,
-        or the weights are not float32 on the CPU.
+        None where the two could differ: a forward or a spec was overridden, a layer is not a plain
+        dense one, or the weights are not float32 on the CPU. What gives the weights other memory
+        (`to()`, a new updater) makes it stale: ask for it again then.
         """
         own, default = type(self), TorchActorCriticModule
-        overridden = any(
-            getattr(own, name) is not getattr(default, name)
-            for name in ("_forward_exploration", "_forward_inference", "_actor_features")
-        )
-        parts = [
-            layer.numpy_layers() if hasattr(layer, "numpy_layers") else None
-            for layer in (getattr(self.encoder, "actor", None), self.pi)
-        ]
-        if overridden or parts[0] is None or parts[1] is None:
+        if any(getattr(own, name) is not getattr(default, name) for name in _ACTING):
             return None
-        layers = parts[0].then(parts[1])
+        if type(self.encoder) is not TorchActorCriticEncoder:
+            return None
+        encoder, head = (
+            part.numpy_layers() if isinstance(part, DENSE) else None for part in (self.encoder.actor, self.pi)
+        )
+        if encoder is None or head is None:
+            return None
+        layers = encoder.then(head)
         if not layers.supported:
             return None
         return NumpyPolicy(self.config, layers, numpy_distribution(self._dist_config))

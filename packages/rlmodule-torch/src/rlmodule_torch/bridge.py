@@ -9,12 +9,22 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from rlmodule_core.nest import Nest, map_nest
 from torch import Tensor
 
+from rlmodule_core.nest import Nest, map_nest
 from rlmodule_torch.distributions import as_distribution
 
-__all__ = ["as_distribution", "mean_of", "no_grad", "seed", "take", "threads", "to_numpy", "to_tensors"]
+__all__ = [
+    "as_distribution",
+    "mean_of",
+    "no_grad",
+    "on_device",
+    "seed",
+    "take",
+    "threads",
+    "to_numpy",
+    "to_tensors",
+]
 
 
 def to_tensors(nest: Nest, device: torch.device | str | None = None) -> Nest:
@@ -24,7 +34,14 @@ def to_tensors(nest: Nest, device: torch.device | str | None = None) -> Nest:
 
 def to_numpy(nest: Nest) -> Nest:
     """Turn a nest of tensors into a nest of arrays, without their gradients."""
-    return map_nest(lambda tensor: tensor.detach().cpu().numpy(), nest)
+    return map_nest(as_array, nest)
+
+
+def as_array(tensor: Tensor) -> npt.NDArray[Any]:
+    """Return a tensor as an array, on a CPU over its memory; bfloat16, which NumPy lacks, as float32."""
+    tensor = tensor.detach().cpu()
+    array: npt.NDArray[Any] = (tensor.float() if tensor.dtype is torch.bfloat16 else tensor).numpy()
+    return array
 
 
 def take(columns: Mapping[str, Nest], indices: npt.NDArray[np.int64]) -> dict[str, Nest]:
@@ -38,7 +55,7 @@ def take(columns: Mapping[str, Nest], indices: npt.NDArray[np.int64]) -> dict[st
 
 def mean_of(results: Sequence[Sequence[Tensor]]) -> list[float]:
     """Return the mean of each field over several results of scalars, in one transfer."""
-    flat = torch.stack([field.detach() for result in results for field in result])
+    flat = torch.stack([field for result in results for field in result])
     means: list[float] = flat.reshape(len(results), -1).double().mean(dim=0).tolist()
     return means
 
@@ -46,6 +63,17 @@ def mean_of(results: Sequence[Sequence[Tensor]]) -> list[float]:
 def seed(number: int) -> None:
     """Seed the framework's own generators, which native distributions and dropout draw from."""
     torch.manual_seed(number)
+
+
+@contextmanager
+def on_device(device: str) -> Iterator[None]:
+    """Make layers and tensors on `device` inside. Raises ValueError if it cannot be used."""
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # not a device, or not on this machine
+        raise ValueError(f"device {device!r} cannot be used by torch here: {error}") from error
+    with torch.device(device):
+        yield
 
 
 @contextmanager
@@ -74,6 +102,9 @@ def threads(count: int | None) -> Iterator[None]:
 
 def _to_tensor(array: npt.NDArray[Any], device: torch.device | str | None) -> Tensor:
     if not array.flags.writeable:  # torch has no read-only tensors, so a shared one would be unsafe
-        array = array.copy()
-    tensor = torch.from_numpy(array)
+        array = np.array(array)
+    try:
+        tensor = torch.from_numpy(array)
+    except ValueError:  # torch has no negative strides either
+        tensor = torch.from_numpy(np.ascontiguousarray(array))
     return tensor if device is None else tensor.to(device)

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from torch import Tensor, nn
+
 from rlmodule_core import (
     ActorCriticEncoderConfig,
     Distribution,
@@ -15,8 +17,6 @@ from rlmodule_core import (
     MLPHeadConfig,
     ModelConfig,
 )
-from torch import Tensor, nn
-
 from rlmodule_torch.distributions import TorchCategorical, TorchDeterministic, TorchDiagGaussian
 from rlmodule_torch.layers import (
     TorchActorCriticEncoder,
@@ -49,7 +49,7 @@ def build(config: ModelConfig) -> nn.Module:
                 config.input_dim, config.output_dim, config.hidden, config.activation, config.gain
             )
     raise TypeError(
-        f"{type(config).__name__} is not known to rlmodule_torch: give the class a build(framework) of its own"
+        f"{type(config).__name__} is not known to rlmodule_torch: give the class its own build(framework)"
     )
 
 

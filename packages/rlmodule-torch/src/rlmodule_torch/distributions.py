@@ -9,6 +9,8 @@ import gymnasium as gym
 import torch
 import torch.distributions as td
 from gymnasium import spaces
+from torch import Tensor
+
 from rlmodule_core import (
     Distribution,
     NumpyCategorical,
@@ -16,7 +18,6 @@ from rlmodule_core import (
     NumpyDiagGaussian,
     NumpyDistribution,
 )
-from torch import Tensor
 
 LOG_TWO_PI = math.log(2.0 * math.pi)
 
@@ -106,7 +107,8 @@ class TorchDiagGaussian(TorchDistribution):
     def rsample(self) -> Tensor:
         """Draw values with the gradient of mean and log_std, `[*batch, *event]`."""
         value = self.mean + self.log_std.exp() * torch.randn_like(self.mean)
-        return value.unflatten(-1, self.event_shape)
+        shaped: Tensor = value.unflatten(-1, self.event_shape)
+        return shaped
 
     def logp(self, value: Tensor) -> Tensor:
         """Return `[*batch]`, summed over the components."""

@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import cast
 
 import numpy as np
 import torch
-from rlmodule_core import DenseLayer, NumpyLayers
-from rlmodule_core.initializers import current_generator, orthogonal
 from torch import Tensor, nn
 
+from rlmodule_core import DenseLayer, NumpyLayers
+from rlmodule_core.initializers import current_generator, orthogonal
+
 Activation = Callable[[Tensor], Tensor]
+
+
+def linear(x: Tensor) -> Tensor:
+    """Return the argument; a function with a name, so that layers can be pickled."""
+    return x
+
 
 ACTIVATIONS: dict[str, Activation] = {
     "elu": nn.functional.elu,
     "gelu": nn.functional.gelu,
     "leaky_relu": nn.functional.leaky_relu,
-    "linear": lambda x: x,
+    "linear": linear,
     "relu": torch.relu,
     "sigmoid": torch.sigmoid,
     "silu": nn.functional.silu,
@@ -37,21 +46,21 @@ class TorchMLPEncoder(TorchLayer):
     def __init__(self, input_dim: int, hidden: Sequence[int], activation: str, gain: float) -> None:
         super().__init__()
         sizes = [input_dim, *hidden]
-        self.layers = nn.ModuleList(
-            dense(inputs, outputs, gain=gain) for inputs, outputs in zip(sizes, sizes[1:], strict=False)
-        )
+        self.layers = nn.ModuleList(dense(inputs, outputs, gain=gain) for inputs, outputs in pairwise(sizes))
         self.activation_name = activation
         self._activation = ACTIVATIONS[activation]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Encode a batch; integers are taken as numbers."""
-        x = x if x.is_floating_point() else x.float()
+        """Encode a batch; numbers of any kind are taken as the kind of the weights."""
+        x = x.to(cast(Tensor, self.layers[0].weight).dtype) if self.layers else x.float()
         for layer in self.layers:
             x = self._activation(layer(x))
         return x
 
     def numpy_layers(self) -> NumpyLayers | None:
         """Return the same layers over the very memory of these weights."""
+        if type(self).forward is not TorchMLPEncoder.forward:
+            return None
         return numpy_layers(self.layers, [self.activation_name] * len(self.layers))
 
 
@@ -83,8 +92,7 @@ class TorchMLPHead(TorchLayer):
         super().__init__()
         sizes = [input_dim, *hidden]
         self.layers = nn.ModuleList(
-            dense(inputs, outputs, gain=math.sqrt(2.0))
-            for inputs, outputs in zip(sizes, sizes[1:], strict=False)
+            dense(inputs, outputs, gain=math.sqrt(2.0)) for inputs, outputs in pairwise(sizes)
         )
         self.layers.append(dense(sizes[-1], output_dim, gain=gain))
         self.activation_name = activation
@@ -92,13 +100,16 @@ class TorchMLPHead(TorchLayer):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map features to outputs."""
-        for layer in self.layers[:-1]:
+        *hidden, last = self.layers  # a slice would make a new ModuleList at every call
+        for layer in hidden:
             x = self._activation(layer(x))
-        outputs: Tensor = self.layers[-1](x)
+        outputs: Tensor = last(x)
         return outputs
 
     def numpy_layers(self) -> NumpyLayers | None:
         """Return the same layers over the very memory of these weights."""
+        if type(self).forward is not TorchMLPHead.forward:
+            return None
         hidden = len(self.layers) - 1
         return numpy_layers(self.layers, [self.activation_name] * hidden + ["linear"])
 
@@ -120,13 +131,15 @@ class TorchFreeLogStdHead(TorchLayer):
 
     def numpy_layers(self) -> NumpyLayers | None:
         """Return the same layers over the very memory of these weights."""
+        if type(self).forward is not TorchFreeLogStdHead.forward:
+            return None
         layers = self.mean.numpy_layers()
         return layers and layers.with_constant(self.log_std.detach().numpy())
 
 
 def dense(inputs: int, outputs: int, *, gain: float) -> nn.Linear:
     """Make a linear layer with orthogonal weights and zero biases."""
-    layer = nn.utils.skip_init(nn.Linear, inputs, outputs)
+    layer: nn.Linear = nn.utils.skip_init(nn.Linear, inputs, outputs)
     rng = current_generator()
     if rng is None:  # then the user's torch.manual_seed decides
         rng = np.random.default_rng(int(torch.randint(2**62, ())))
@@ -140,9 +153,9 @@ def numpy_layers(layers: nn.ModuleList, activations: Sequence[str]) -> NumpyLaye
     """Return NumPy layers that share the memory of linear ones, or None where that cannot be."""
     found = []
     for layer, activation in zip(layers, activations, strict=True):
-        if type(layer) is not nn.Linear or layer.weight.device.type != "cpu":
+        if type(layer) is not nn.Linear or layer._forward_pre_hooks or layer._forward_hooks:
             return None
-        if layer.weight.dtype is not torch.float32:
+        if layer.bias is None or layer.weight.device.type != "cpu" or layer.weight.dtype is not torch.float32:
             return None
         found.append(DenseLayer(layer.weight.detach().numpy(), layer.bias.detach().numpy(), activation))
     return NumpyLayers(tuple(found))

@@ -6,11 +6,19 @@ import torch
 from torch import Tensor
 
 
-def masked_mean(values: Tensor, mask: Tensor | None) -> Tensor:
-    """Return the mean of the rows where `mask` is True; None means all.
+def zero_padding(mask: Tensor | None, *columns: Tensor) -> tuple[Tensor, ...]:
+    """Return the columns with 0 where `mask` is False; None leaves them as they are.
 
-    What padding holds, be it NaN, changes neither the value nor the gradient.
+    A loss does this first: a NaN of padding that went through a nonlinear operation would come back
+    in the gradient, however it is masked afterwards.
     """
+    if mask is None:
+        return columns
+    return tuple(torch.where(mask, column, torch.zeros_like(column)) for column in columns)
+
+
+def masked_mean(values: Tensor, mask: Tensor | None) -> Tensor:
+    """Return the mean of the rows where `mask` is True; None means all. No such row: 0."""
     if mask is None:
         return values.mean()
     kept = torch.where(mask, values, torch.zeros_like(values))

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
+from torch import Tensor, nn
+
 from rlmodule_core import RLModule, RLModuleConfig
 from rlmodule_core.module import Batch, Output, State
 from rlmodule_core.state import check_same_state, flatten_state, nest_state
-from torch import Tensor, nn
+from rlmodule_torch.bridge import as_array
 
 
 class TorchRLModule(nn.Module, RLModule):
@@ -27,7 +30,7 @@ class TorchRLModule(nn.Module, RLModule):
 
     def _finish(self) -> None:
         super()._finish()
-        # Switching modes walks over all submodules, so it is done only where a layer cares.
+        # Switching modes walks over all submodules, so it is done only where a layer may care.
         self._modes_matter = any(_depends_on_mode(module) for module in self.modules() if module is not self)
 
     def _run_train(self, batch: Batch, **kwargs: Any) -> Output:
@@ -44,8 +47,13 @@ class TorchRLModule(nn.Module, RLModule):
     def _in_mode(
         self, training: bool, forward: Callable[..., Output], batch: Batch, kwargs: dict[str, Any]
     ) -> Output:
-        if not self._modes_matter:
-            return forward(batch, **kwargs)
+        if not self._modes_matter:  # then only this module's own code may ask for the mode
+            own, mode = vars(self), self.training
+            own["training"] = training
+            try:
+                return forward(batch, **kwargs)
+            finally:
+                own["training"] = mode
         before = [(module, module.training) for module in self.modules()]
         self.train(training)
         try:
@@ -62,9 +70,7 @@ class TorchRLModule(nn.Module, RLModule):
 
     def get_state(self) -> State:
         """Return copies of all parameters and buffers as a nested dict of NumPy arrays."""
-        return nest_state(
-            {name: tensor.detach().cpu().numpy().copy() for name, tensor in self.state_dict().items()}
-        )
+        return nest_state({name: as_array(tensor).copy() for name, tensor in self.state_dict().items()})
 
     def set_state(self, state: State) -> None:
         """Write weights into the tensors that are used; ValueError that lists what does not fit."""
@@ -72,7 +78,7 @@ class TorchRLModule(nn.Module, RLModule):
         check_same_state(own, new, where=f"{type(self).__name__}.set_state")
         with torch.no_grad():
             for name, tensor in own.items():
-                tensor.copy_(torch.as_tensor(new[name]))
+                tensor.copy_(torch.from_numpy(np.array(new[name])))
 
 
 _MODE_FREE = (

@@ -6,15 +6,19 @@ Source of the optimizer: Kingma and Ba 2015, https://arxiv.org/abs/1412.6980 (Ad
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from rlmodule_torch.bridge import as_array
+
 GradClip: TypeAlias = Literal["value", "norm", "global_norm"]
 LossFunction: TypeAlias = Callable[[Mapping[str, Any], Mapping[str, float]], NamedTuple]
 """(minibatch, coefficients) -> named tuple of scalars whose first field is the loss to minimise."""
+
+MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 class StepResult(NamedTuple):
@@ -42,12 +46,14 @@ class TorchUpdater:
         grad_clip: float | None = None,
         grad_clip_by: GradClip = "global_norm",
     ) -> None:
+        if grad_clip_by not in get_args(GradClip):
+            raise ValueError(f"grad_clip_by: expected one of {get_args(GradClip)}, got {grad_clip_by!r}")
         parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
         if not parameters:
             raise ValueError(f"{type(module).__name__} has no trainable parameters")
         self._loss_function = loss_function
         self._flat, self._gradient = _flatten(parameters)
-        self._gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        self._gradients = [(p, p.grad) for p in parameters if p.grad is not None]
         self._optimizer = torch.optim.Adam([self._flat], eps=adam_epsilon, fused=True)
         self._grad_clip = grad_clip
         self._grad_clip_by = grad_clip_by
@@ -58,6 +64,9 @@ class TorchUpdater:
         A gradient that is not finite changes nothing.
         """
         gradient = self._gradient
+        for parameter, part in self._gradients:
+            if parameter.grad is not part:  # someone's zero_grad() took it off
+                parameter.grad = part
         gradient.zero_()
         loss = self._loss_function(batch, coefficients)
         loss[0].backward()
@@ -67,7 +76,8 @@ class TorchUpdater:
             self._clip(gradient, norm)
             self._optimizer.param_groups[0]["lr"] = coefficients["lr"]
             self._optimizer.step()
-        return StepResult(loss, norm, applied)
+        kept = type(loss)(*(field.detach() for field in loss))  # or every result would keep its graph
+        return StepResult(kept, norm, applied)
 
     def get_state(self) -> dict[str, Any]:
         """Return Adam's moments, each a flat array over all parameters, and its number of steps."""
@@ -76,22 +86,26 @@ class TorchUpdater:
             return {"step": 0}
         return {
             "step": int(state["step"]),
-            "exp_avg": state["exp_avg"].cpu().numpy().copy(),
-            "exp_avg_sq": state["exp_avg_sq"].cpu().numpy().copy(),
+            **{name: as_array(state[name]).copy() for name in MOMENTS},
         }
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Set what `get_state` returned. Raises ValueError if it belongs to other parameters."""
+        missing = {"step", *(MOMENTS if state.get("step") else ())} - set(state)
+        if missing:
+            raise ValueError(f"optimizer state: {', '.join(sorted(missing))} missing")
         if not state["step"]:
             self._optimizer.state.clear()
             return
-        for name in ("exp_avg", "exp_avg_sq"):
+        for name in MOMENTS:
             if np.shape(state[name]) != tuple(self._flat.shape):
                 raise ValueError(
                     f"optimizer state {name}: expected {tuple(self._flat.shape)}, got {np.shape(state[name])}"
                 )
-        tensors = {name: torch.tensor(state[name], device=self._flat.device) for name in ("exp_avg", "exp_avg_sq")}
-        self._optimizer.state[self._flat] = {"step": torch.tensor(float(state["step"])), **tensors}
+        kind: dict[str, Any] = {"dtype": self._flat.dtype, "device": self._flat.device}
+        moments = {name: torch.tensor(state[name], **kind) for name in MOMENTS}
+        step = torch.tensor(float(state["step"]), dtype=torch.float32, device=self._flat.device)
+        self._optimizer.state[self._flat] = {"step": step, **moments}
 
     def _clip(self, gradient: Tensor, norm: Tensor) -> None:
         if self._grad_clip is None:
@@ -102,7 +116,7 @@ class TorchUpdater:
         elif self._grad_clip_by == "global_norm":
             gradient.mul_((limit / norm).clamp(max=1.0))
         else:
-            for part in self._gradients:
+            for _, part in self._gradients:
                 part.mul_((limit / part.norm()).clamp(max=1.0))
 
 
@@ -113,7 +127,9 @@ def _flatten(parameters: list[nn.Parameter]) -> tuple[nn.Parameter, Tensor]:
     """
     kinds = {(p.dtype, p.device) for p in parameters}
     if len(kinds) > 1:
-        raise ValueError(f"trainable parameters must share one dtype and device, got {sorted(map(str, kinds))}")
+        raise ValueError(
+            f"trainable parameters must share one dtype and device, got {sorted(map(str, kinds))}"
+        )
     flat = nn.Parameter(torch.cat([p.detach().reshape(-1) for p in parameters]))
     gradient = torch.zeros_like(flat.data)
     flat.grad = gradient

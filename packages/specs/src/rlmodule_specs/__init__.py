@@ -7,7 +7,7 @@ from rlmodule_specs.__about__ import __version__
 from rlmodule_specs.checker import CallChecker, Checker, check
 from rlmodule_specs.decorators import check_input_specs, check_output_specs
 from rlmodule_specs.errors import Problem, SpecError
-from rlmodule_specs.switch import checks, switch
+from rlmodule_specs.switching import checks, switch
 from rlmodule_specs.tensor_spec import (
     JaxTensorSpec,
     NumpyTensorSpec,
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rlmodule_specs.axes import batched, with_time
     from rlmodule_specs.compare import Change, diff
     from rlmodule_specs.function import checked
-    from rlmodule_specs.infer import infer
+    from rlmodule_specs.inference import infer
     from rlmodule_specs.make import fill, sample
     from rlmodule_specs.serialize import from_json, to_json
 
@@ -62,7 +62,7 @@ LATER = {  # loaded at first use: they are tools, and the check of a program sho
     "Change": "compare",
     "diff": "compare",
     "checked": "function",
-    "infer": "infer",
+    "infer": "inference",
     "fill": "make",
     "sample": "make",
     "from_json": "serialize",

@@ -10,7 +10,7 @@ from typing import Any
 from rlmodule_specs.compiled import Check
 from rlmodule_specs.errors import Problem, SpecError
 from rlmodule_specs.side import Side
-from rlmodule_specs.switch import switch
+from rlmodule_specs.switching import switch
 from rlmodule_specs.tree import Given, Node, SpecType, canonical, fixed_sizes, leaves
 
 __all__ = ["CallChecker", "Checker", "check"]

@@ -15,7 +15,7 @@ from pathlib import Path
 from rlmodule_specs.checker import Checker
 from rlmodule_specs.compare import diff
 from rlmodule_specs.errors import SpecError
-from rlmodule_specs.infer import infer
+from rlmodule_specs.inference import infer
 from rlmodule_specs.serialize import from_json, to_json
 from rlmodule_specs.tree import Node
 

@@ -7,16 +7,17 @@ The function says yes to plain data that is right and leaves everything else to 
         if not switch.on: return sizes
         try:
             while True:
-                if data.__class__ is not dict: break
-                d1 = data['obs']
-                if d1.dtype is not T1[d1.__class__]: break
-                n0, s2, = d1.shape
-                if s2 != 10: break
+                d1 = data if data.__class__ is dict else as_dict(data, K2)
+                d2 = d1['obs']
+                cT3 = d2.__class__; tT3 = T3[cT3]
+                if d2.dtype is not tT3: break
+                n0, s3, = d2.shape
+                if s3 != 10: break
                 return (n0, )
         except Exception: pass
         return slow(data, sizes, where)
 
-`T1` maps each class that may be trusted to the one dtype object it must carry: one look-up says class,
+`T3` maps each class that may be trusted to the one dtype object it must carry: one look-up says class,
 framework and dtype. Whatever surprises this code, a missing key or a shape that raises, ends in `slow`.
 The loop never turns: it is there to be left.
 """
@@ -27,7 +28,7 @@ from typing import Protocol, cast
 
 from rlmodule_specs.frameworks import link, trusted
 from rlmodule_specs.shape import ANY, DOTS, Axis
-from rlmodule_specs.switch import switch
+from rlmodule_specs.switching import switch
 from rlmodule_specs.tensor_spec import TensorSpec
 from rlmodule_specs.tree import Node, SpecDict
 
@@ -52,9 +53,10 @@ class _Writer:
         self.exact = exact
         self.fixed = fixed  # given by keyword somewhere in the spec: constants
         self.lines: list[str] = []
-        self.globals: dict[str, object] = {"switch": switch, "CONTAINERS": CONTAINERS}
+        self.globals: dict[str, object] = {"switch": switch, "CONTAINERS": CONTAINERS, "as_dict": as_dict}
         self.names = {name: f"n{number}" for number, name in enumerate(known)}
         self.values = count(1)
+        self.tables: set[str] = set()  # those that were looked into already
 
     def refuse_if(self, condition: str) -> None:
         self.lines.append(f"if {condition}: break")
@@ -78,10 +80,17 @@ class _Writer:
             self.refuse_if(f"not isinstance({variable}, {self.constant('C', classes)})")
 
     def container(self, spec: SpecDict, variable: str) -> None:
-        by_number = bool(spec) and all(isinstance(key, int) for key in spec)
-        self.refuse_if(f"{variable}.__class__ {'not in CONTAINERS' if by_number else 'is not dict'}")
         if self.exact:
             self.refuse_if(f"len({variable}) != {len(spec)}")
+        if spec and all(isinstance(key, int) for key in spec):
+            self.refuse_if(f"{variable}.__class__ not in CONTAINERS")
+        else:
+            plain = f"d{next(self.values)}"
+            keys = self.constant("K", tuple(spec))
+            self.lines.append(
+                f"{plain} = {variable} if {variable}.__class__ is dict else as_dict({variable}, {keys})"
+            )
+            variable = plain
         for key, node in spec.items():
             part = f"d{next(self.values)}"
             self.lines.append(f"{part} = {variable}[{key!r}]")
@@ -92,13 +101,21 @@ class _Writer:
         if spec.dtype is None:
             self.refuse_if(f"{variable}.__class__ not in {table}")
         else:
-            self.refuse_if(f"{variable}.dtype is not {table}[{variable}.__class__]")
+            self.dtype(table, variable)
         if DOTS in spec.axes:
             self.open_shape(spec.axes, variable)
         elif not spec.axes:
             self.refuse_if(f"len({variable}.shape)")
         else:
             self.closed_shape(spec.axes, variable)
+
+    def dtype(self, table: str, variable: str) -> None:
+        """Compare the dtype; leaves of one table mostly have one class, which is then looked up once."""
+        look_up = f"c{table} = {variable}.__class__; t{table} = {table}[c{table}]"
+        seen = table in self.tables
+        self.tables.add(table)
+        self.lines.append(f"if {variable}.__class__ is not c{table}: {look_up}" if seen else look_up)
+        self.refuse_if(f"{variable}.dtype is not t{table}")
 
     def closed_shape(self, axes: tuple[Axis, ...], variable: str) -> None:
         """`n0, s3 = d1.shape`, then the comparisons; the unpacking compares the rank."""
@@ -135,6 +152,13 @@ class _Writer:
         size = f"s{next(self.values)}"
         wanted = axis if isinstance(axis, int) else self.fixed.get(axis) or self.names[axis]
         return size, f"{size} != {wanted}"
+
+
+def as_dict(value: object, keys: tuple[str | int, ...]) -> dict[object, object]:
+    """What a mapping of any other kind has under the keys; it is only asked for keys that it has."""
+    if not isinstance(value, Mapping):
+        raise TypeError
+    return {key: value[key] for key in keys if key in value}
 
 
 def compile_check(

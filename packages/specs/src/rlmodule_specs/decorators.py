@@ -17,7 +17,7 @@ from typing import NamedTuple, ParamSpec, TypeVar, cast
 
 from rlmodule_specs.checker import CallChecker
 from rlmodule_specs.compiled import Sizes
-from rlmodule_specs.switch import DEFAULT, switch
+from rlmodule_specs.switching import DEFAULT, switch
 from rlmodule_specs.tree import SpecType
 
 __all__ = ["check_input_specs", "check_output_specs"]

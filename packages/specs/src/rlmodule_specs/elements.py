@@ -50,7 +50,7 @@ def draw(spec: TensorSpec, random: Random) -> complex:
         return random.random() < 0.5
     if values is int:
         low, high = bounds(spec)
-        start = max(low, 0) if high >= 0 else high
+        start = max(low, 0 if high >= 0 else high - SPAN + 1)
         return random.randint(start, min(high, start + SPAN - 1))
     if values is complex:
         return complex(random.gauss(0, 1), random.gauss(0, 1))

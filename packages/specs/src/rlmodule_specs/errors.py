@@ -19,6 +19,8 @@ class Problem(NamedTuple):
 class SpecError(ValueError):
     """The data breaks the spec. `problems` has every place, `where` the function that was called."""
 
+    ag_pass_through = True  # AutoGraph's mark of errors that it hands on as they are
+
     def __init__(
         self,
         problems: tuple[Problem, ...],

@@ -66,10 +66,10 @@ def read_tensor(value: object) -> TensorFacts | None:
     if framework is None:
         return None
     dtype, shape = getattr(value, "dtype"), getattr(value, "shape")  # noqa: B009 - `object` has neither
-    name = dtype_name(dtype)
+    name = dtype_name(dtype) or str(dtype)
     if framework == "tf" and shape.rank is None:
-        return TensorFacts(framework, name or str(dtype), None)
-    return TensorFacts(framework, name or str(dtype), tuple(shape))
+        return TensorFacts(framework, name, None)
+    return TensorFacts(framework, name, tuple(shape))
 
 
 _tables: dict[tuple[Framework | None, str | None], dict[type, object]] = {}

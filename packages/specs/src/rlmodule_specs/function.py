@@ -8,13 +8,14 @@ def loss(logits, actions): ...
 """
 
 import inspect
+import sys
 from collections.abc import Callable
 from functools import wraps
 from typing import Annotated, ParamSpec, TypeVar, get_args, get_origin, get_type_hints, overload
 
 from rlmodule_specs.checker import CallChecker
 from rlmodule_specs.spelling import suggestion
-from rlmodule_specs.switch import DEFAULT, switch
+from rlmodule_specs.switching import DEFAULT, switch
 from rlmodule_specs.tensor_spec import TensorSpec
 from rlmodule_specs.tree import SpecDict, SpecType
 
@@ -22,6 +23,8 @@ __all__ = ["checked"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+BY_NAME = sys.maxsize  # no call has that many arguments
 
 
 @overload
@@ -39,7 +42,7 @@ def checked(
 ) -> Callable[P, R] | Callable[[Callable[P, R]], Callable[P, R]]:
     """Check a function's arguments before each call and its result after it.
 
-    Bare, it reads the TensorSpec or SpecDict in each `Annotated[...]`; called, it takes specs by argument name.
+    Bare, it reads the TensorSpec or SpecDict in each `Annotated[...]`; else it takes specs by argument name.
     An argument that is left at its default is not checked.
     """
     if function is None:
@@ -101,7 +104,7 @@ def _wrapped(function: Callable[P, R], arguments: dict[str, SpecType], returns: 
 
 
 def _places(function: Callable[P, R], arguments: dict[str, SpecType]) -> dict[str, int]:
-    """The position of each argument that has a spec; one behind all for those passed by name only."""
+    """The position of each argument that has a spec; BY_NAME for those that have none."""
     parameters = inspect.signature(function).parameters
     variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     names = [name for name, parameter in parameters.items() if parameter.kind not in variable]
@@ -109,4 +112,4 @@ def _places(function: Callable[P, R], arguments: dict[str, SpecType]) -> dict[st
     for name in arguments:
         if name not in names:
             raise ValueError(f"{function.__qualname__} has no argument {name!r}: {suggestion(name, names)}")
-    return {name: len(names) + 1000 if name in by_name_only else names.index(name) for name in arguments}
+    return {name: BY_NAME if name in by_name_only else names.index(name) for name in arguments}

@@ -86,7 +86,7 @@ def _classes(spec: object, trail: tuple[Key, ...]) -> tuple[type, ...]:
 def _is_checkable(cls: object) -> bool:
     try:
         isinstance(None, cls)  # type: ignore[arg-type]  # whether it is a class is the question
-    except TypeError:  # a generic alias, a protocol without @runtime_checkable, no class at all
+    except Exception:  # a generic alias, a protocol without @runtime_checkable, no class at all
         return False
     return isinstance(cls, type)
 

@@ -87,6 +87,8 @@ def _tensor(plain: dict[str, Any], place: str) -> TensorSpec:
             raise ValueError(f"{place}: a tensor has no {name!r}: {suggestion(name, OPTIONS)}")
     try:
         sizes = options.pop("sizes", {})
+        if not isinstance(sizes, dict):
+            raise ValueError(f"sizes is an object of sizes by name, got {safe_repr(sizes)}")
         low, high, classes = (options.pop(name, None) for name in ("low", "high", "classes"))
         spec = TensorSpec(plain["tensor"], **options, **sizes)
         spec = spec if low is None and high is None else spec.within(low, high)

@@ -3,7 +3,7 @@
 from rlmodule_specs.compiled import Sizes, compile_check
 from rlmodule_specs.errors import SpecError
 from rlmodule_specs.explain import Binding, Explanation, explain
-from rlmodule_specs.switch import switch
+from rlmodule_specs.switching import switch
 from rlmodule_specs.tensor_spec import TensorSpec
 from rlmodule_specs.tree import Given, Node, leaves
 

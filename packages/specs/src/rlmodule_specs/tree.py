@@ -10,6 +10,7 @@ A key is a str, or a whole number: an element of a tuple or a list.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import UnionType
 from typing import NamedTuple, NoReturn, Protocol, TypeAlias
 
 from rlmodule_specs.merging import Built, Key, Path, build
@@ -27,7 +28,14 @@ class Keyed(Protocol):
 
 
 SpecType: TypeAlias = (
-    type | tuple[type, ...] | TensorSpec | Sequence[Path] | Mapping[Path, "SpecType"] | Keyed | None
+    type
+    | tuple[type, ...]
+    | UnionType
+    | TensorSpec
+    | Sequence[Path]
+    | Mapping[Path, "SpecType"]
+    | Keyed
+    | None
 )
 Node: TypeAlias = "tuple[type, ...] | TensorSpec | SpecDict | None"
 

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium.vector import AutoresetMode, VectorEnv
 
-from rlmodule_algos.envs.make import EnvError
-from rlmodule_core.nest import Nest, map_nest
+from rlmodule_algos.envs.make import EnvError, described
+from rlmodule_core.nest import Nest, leaves, map_nest, unflatten
 
 BoolArray = npt.NDArray[np.bool_]
 
@@ -36,7 +36,11 @@ class EnvStream:
 
     def __init__(self, env: VectorEnv[Any, Any, Any]) -> None:
         self.env = env
-        self._mode = _autoreset_mode(env)
+        try:
+            self._mode = _autoreset_mode(env)
+        except EnvError:
+            env.close()
+            raise
         self._resetting: BoolArray | None = None  # under NEXT_STEP: the rows that reset next
         self.obs: Nest = None
 
@@ -46,32 +50,61 @@ class EnvStream:
         return self.env.num_envs
 
     def reset(self, seed: int | None = None) -> None:
-        """Start an episode in every environment."""
-        self.obs = self.env.reset(seed=seed)[0]
+        """Start an episode in every environment. Raises EnvError for whatever the environment raised."""
         self._resetting = None
+        try:
+            self.obs = _single(self.env.reset(seed=seed)[0])
+        except Exception as error:
+            raise self._failed("reset", error) from error
 
     def step(self, actions: npt.NDArray[Any]) -> Transition:
-        """Step every environment and start anew those whose episode ended."""
+        """Step every environment and start anew those whose episode ended.
+
+        Raises EnvError for whatever the environment raised; it must be reset then.
+        """
+        try:
+            return self._step(actions)
+        except EnvError:
+            raise
+        except Exception as error:
+            raise self._failed("step", error) from error
+
+    def _step(self, actions: npt.NDArray[Any]) -> Transition:
         obs, rewards, terminated, truncated, infos = self.env.step(actions)
+        obs = _single(obs)
         resets, self._resetting = self._resetting, None
         ended = terminated | truncated
         if not ended.any():
             self.obs = obs
             return Transition(rewards, terminated, truncated, None, None, resets)
         if self._mode is AutoresetMode.SAME_STEP:
-            final = _stack([infos["final_obs"][row] for row in np.flatnonzero(ended)])
+            final = self._final_obs(infos, ended, like=obs)
         else:
             final = map_nest(lambda array: array[ended], obs)  # indexing copies, as resetting may overwrite
             if self._mode is AutoresetMode.NEXT_STEP:
                 self._resetting = ended
             else:
-                obs = self.env.reset(options={"reset_mask": ended})[0]
+                obs = _single(self.env.reset(options={"reset_mask": ended})[0])
         self.obs = obs
         return Transition(rewards, terminated, truncated, ended, final, resets)
 
     def close(self) -> None:
         """Close the environments."""
         self.env.close()
+
+    def _final_obs(self, infos: dict[str, Any], ended: BoolArray, *, like: Nest) -> Nest:
+        """Stack what SAME_STEP leaves in `infos`, one observation a row, as `like` is: `[K, ...]`."""
+        if "final_obs" not in infos:
+            raise EnvError(
+                f"{type(self.env).__name__}: an episode ended, but infos has no 'final_obs', as its "
+                f"autoreset mode SAME_STEP demands; it has {sorted(infos)}"
+            )
+        rows = [leaves(infos["final_obs"][row]) for row in np.flatnonzero(ended)]
+        columns = zip(leaves(like), zip(*rows, strict=True), strict=True)
+        return unflatten(like, [np.stack(column).astype(leaf.dtype) for leaf, column in columns])
+
+    def _failed(self, call: str, error: Exception) -> EnvError:
+        return EnvError(f"{type(self.env).__name__}: {call} raised {described(error)}")
 
 
 def _autoreset_mode(env: VectorEnv[Any, Any, Any]) -> AutoresetMode:
@@ -85,5 +118,6 @@ def _autoreset_mode(env: VectorEnv[Any, Any, Any]) -> AutoresetMode:
         ) from None
 
 
-def _stack(samples: list[Nest]) -> Nest:
-    return map_nest(lambda *arrays: np.stack(arrays), *samples)
+def _single(obs: Nest) -> Nest:
+    """Give float64 observations as float32, which is what networks compute in."""
+    return map_nest(lambda leaf: leaf.astype(np.float32) if leaf.dtype == np.float64 else leaf, obs)

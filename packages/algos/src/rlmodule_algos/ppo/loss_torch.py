@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from rlmodule_torch.masking import masked_mean, require_same_shape
+from rlmodule_torch.masking import masked_mean, require_same_shape, zero_padding
 
 
 class PPOLoss(NamedTuple):
@@ -44,6 +44,9 @@ def ppo_loss(
 ) -> PPOLoss:
     """The clipped objective, negated for a minimizer."""
     require_same_shape(logp=logp, old_logp=old_logp, advantages=advantages, values=values, entropy=entropy)
+    logp, old_logp, advantages, values, old_values, value_targets, entropy = zero_padding(
+        mask, logp, old_logp, advantages, values, old_values, value_targets, entropy
+    )
     log_ratio = logp - old_logp
     ratio = torch.exp(log_ratio)  # r_t(theta)
     clipped = torch.clamp(ratio, 1.0 - clip_param, 1.0 + clip_param)
@@ -52,18 +55,18 @@ def ppo_loss(
     bonus = masked_mean(entropy, mask)  # S of (9)
     total = -(l_clip - vf_loss_coeff * l_vf + entropy_coeff * bonus)  # (9)
     if kl is None:
-        mean_kl = masked_mean(ratio.detach() - 1.0 - log_ratio.detach(), mask)
+        mean_kl = masked_mean(ratio - 1.0 - log_ratio, mask)
     else:
+        (kl,) = zero_padding(mask, kl)
         mean_kl = masked_mean(kl, mask)
         total = total + kl_coeff * mean_kl  # (8)
-    outside = (ratio.detach() - 1.0).abs() > clip_param
     return PPOLoss(
         total_loss=total,
         policy_loss=-l_clip,
         vf_loss=l_vf,
         entropy=bonus,
         mean_kl=mean_kl,
-        clip_fraction=masked_mean(outside.to(ratio.dtype), mask),
+        clip_fraction=masked_mean(torch.where(clipped == ratio, 0.0, 1.0), mask),
     )
 
 

@@ -89,9 +89,10 @@ class PPO(Algorithm[PPOConfig]):
         return {**super().get_state(), "kl_coeffs": dict(self._kl_coeffs)}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Set what `get_state` returned; a state that does not fit changes nothing."""
+        """Set what `get_state` returned; the environments start anew. See `restore` for a safe way."""
+        kl_coeffs = dict(state["kl_coeffs"])
         super().set_state(state)
-        self._kl_coeffs = dict(state["kl_coeffs"])
+        self._kl_coeffs = kl_coeffs
 
 
 def ppo_module_loss(

@@ -39,9 +39,7 @@ def gae(
     if mask is not None:
         deltas = np.where(mask, deltas, 0.0)
     decay = gamma * lambda_ * ~(ended | terminated)  # 0 where nothing flows back from t+1
-    advantages = np.empty_like(deltas)
-    following = np.zeros_like(deltas[0])
-    for t in range(len(deltas) - 1, -1, -1):
-        following = deltas[t] + decay[t] * following
-        advantages[t] = following
+    advantages = deltas  # overwritten from the last step back
+    for t in range(len(deltas) - 2, -1, -1):
+        advantages[t] += decay[t] * advantages[t + 1]
     return advantages

@@ -46,8 +46,15 @@ class Actor:
         if isinstance(flat, NumpyDistribution):
             return Draw(flat.sample(self._rng), flat, None)
         drawn = distribution.sample()
+        actions = self._bridge.to_numpy(drawn)
         logp = self._bridge.to_numpy(distribution.logp(drawn))
-        return Draw(self._bridge.to_numpy(drawn), None, logp)
+        if logp.shape != actions.shape[:1]:
+            raise ValueError(
+                f"{type(self._module).__name__}.forward_exploration: action_dist gives log-probs of shape "
+                f"{list(logp.shape)}, expected {list(actions.shape[:1])}, one for each action; wrap a "
+                "distribution over single components, in torch.distributions.Independent, say"
+            )
+        return Draw(actions, None, logp)
 
     def exploit(self, obs: Nest) -> Array:
         """Return the most likely actions for observations `[B, ...]`."""

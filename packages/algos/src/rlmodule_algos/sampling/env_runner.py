@@ -13,6 +13,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import numpy.typing as npt
 from gymnasium import spaces
 
 from rlmodule_algos.batching import Fragment
@@ -22,7 +23,7 @@ from rlmodule_algos.sampling.acting import Actor
 from rlmodule_algos.sampling.episodes import EpisodeTracker
 from rlmodule_algos.sampling.recorder import Recorder
 from rlmodule_core import RLModule
-from rlmodule_core.nest import Nest, leaves_with_paths, map_nest
+from rlmodule_core.nest import Nest, leaves_with_paths
 
 
 class EnvRunner:
@@ -47,8 +48,18 @@ class EnvRunner:
     def sample(self, num_steps: int, *, weights_version: int = 0) -> Fragment:
         """Step every environment `num_steps` times; the fragment owns its memory.
 
-        Raises EnvError if an environment returned numbers that are not finite; the fragment is lost.
+        Raises EnvError if an environment failed or returned numbers that are not finite. The fragment
+        and the open episodes are dropped then, and the next call starts new ones.
         """
+        if num_steps < 1:
+            raise ValueError(f"sample: num_steps must be at least 1, got {num_steps}")
+        try:
+            return self._sample(num_steps, weights_version)
+        except BaseException:
+            self._start_over()
+            raise
+
+    def _sample(self, num_steps: int, weights_version: int) -> Fragment:
         stream, for_env, env_seconds = self._stream, self._for_env, 0.0
         if not self._started:
             stream.reset(self._seed)
@@ -76,8 +87,13 @@ class EnvRunner:
         """Set what `get_state` returned; the environments are reset before the next sample."""
         self._rng.bit_generator.state = state["rng"]
         self.episodes.set_state(state["episodes"])
+        self._start_over()
+
+    def _start_over(self) -> None:
+        """Reset the environments before the next sample, with a seed that was not used before."""
         self._seed = int(self._rng.integers(2**31))
         self._started = False
+        self.episodes.drop_open()
 
     def close(self) -> None:
         """Close the environments."""
@@ -97,20 +113,30 @@ def action_filter(space: gym.Space[Any]) -> Callable[[Nest], Nest]:
 
 def _require_finite(fragment: Fragment) -> None:
     """Raise EnvError for the first NaN or infinity, with its column, step and environment."""
-    if not np.isfinite(fragment.rewards[fragment.mask]).all():
+    steps, rows = np.arange(len(fragment.rewards) + 1)[:, None], fragment.lengths
+    if not np.isfinite(fragment.rewards).all():
         _refuse("reward", ~np.isfinite(fragment.rewards) & fragment.mask)
-    obs = map_nest(lambda array: array[:-1], fragment.obs)
-    for path, leaf in leaves_with_paths({"obs": obs}):
+    for path, leaf in leaves_with_paths({"obs": fragment.obs}):
         if leaf.dtype.kind == "f" and not np.isfinite(leaf).all():
-            bad = ~np.isfinite(leaf.reshape(*leaf.shape[:2], -1)).all(axis=-1)
-            _refuse(path, bad & fragment.mask)
+            _refuse(path, _not_finite(leaf, axes=2) & (steps <= rows))  # also what is acted on next
+    for path, leaf in leaves_with_paths({"final obs": fragment.final_obs}):
+        if leaf.dtype.kind == "f" and not np.isfinite(leaf).all():
+            bad = np.zeros_like(fragment.mask)
+            bad[tuple(fragment.final_index[_not_finite(leaf, axes=1)].T)] = True
+            _refuse(path, bad)
 
 
-def _refuse(what: str, bad: np.ndarray[Any, np.dtype[np.bool_]]) -> None:
+def _not_finite(leaf: npt.NDArray[Any], *, axes: int) -> npt.NDArray[np.bool_]:
+    """Whether any number behind the first `axes` axes is NaN or infinite."""
+    bad: npt.NDArray[np.bool_] = ~np.isfinite(leaf).reshape(*leaf.shape[:axes], -1).all(axis=-1)
+    return bad
+
+
+def _refuse(what: str, bad: npt.NDArray[np.bool_]) -> None:
     if not bad.any():  # only padding held it
         return
     step, env = np.argwhere(bad)[0]
     raise EnvError(
-        f"environment {env} returned a {what} that is not finite at step {step} of the fragment "
+        f"environment {env}: {what} is not finite at step {step} of the fragment "
         f"({int(bad.sum())} in all); the fragment was dropped"
     )

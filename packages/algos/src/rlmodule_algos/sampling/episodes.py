@@ -46,6 +46,10 @@ class EpisodeTracker:
         self._lengths += fragment.lengths - start
         self.num_steps += fragment.num_steps
 
+    def drop_open(self) -> None:
+        """Forget the open episode of each row; the next step of a row begins another."""
+        self._returns[:], self._lengths[:] = 0.0, 0
+
     def get_state(self) -> dict[str, Any]:
         """Return counters and the window; open episodes are not kept, as their environments are not."""
         return {
@@ -59,4 +63,4 @@ class EpisodeTracker:
         self.num_episodes, self.num_steps = state["num_episodes"], state["num_steps"]
         self.recent.clear()
         self.recent.extend(Episode(float(total), int(length)) for total, length in state["recent"])
-        self._returns[:], self._lengths[:] = 0.0, 0
+        self.drop_open()

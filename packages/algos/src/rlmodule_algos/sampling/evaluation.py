@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rlmodule_algos.envs import EnvStream
+from rlmodule_algos.envs import EnvError, EnvStream
 from rlmodule_algos.frameworks import Bridge
 from rlmodule_algos.sampling.acting import Actor
 from rlmodule_algos.sampling.env_runner import action_filter
@@ -17,7 +17,8 @@ def evaluate_episodes(
 ) -> list[Episode]:
     """Play one episode in each environment of the stream and return them all.
 
-    One each, because whoever takes the first to finish of many prefers short episodes.
+    One each, because whoever takes the first to finish of many prefers short episodes. Raises
+    EnvError if a return is not finite.
     """
     actor = Actor(module, bridge, np.random.default_rng(seed))
     for_env = action_filter(stream.env.single_action_space)
@@ -32,4 +33,7 @@ def evaluate_episodes(
         lengths += playing
         if transition.ended is not None:
             playing &= ~transition.ended
+    if not np.isfinite(returns).all():
+        env = np.flatnonzero(~np.isfinite(returns))[0]
+        raise EnvError(f"environment {env}: its return is not finite, {returns[env]}, in evaluation")
     return [Episode(float(total), int(length)) for total, length in zip(returns, lengths, strict=True)]

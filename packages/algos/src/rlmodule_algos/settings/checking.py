@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import difflib
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from types import NoneType, UnionType
+from functools import cache
+from types import MappingProxyType, NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin, get_type_hints
 
 
@@ -23,13 +24,14 @@ class Range:
     open_low: bool = False
 
     def holds(self, value: float) -> bool:
-        """Whether the number lies inside (NaN never does)."""
-        return (self.low < value if self.open_low else self.low <= value) and value <= self.high
+        """Whether the number lies inside (NaN and infinity never do)."""
+        above = self.low < value if self.open_low else self.low <= value
+        return above and value <= self.high and value != float("inf")
 
     def __str__(self) -> str:
         if self.high == float("inf"):
-            return f"{'> ' if self.open_low else '>= '}{self.low:g}"
-        return f"in {'(' if self.open_low else '['}{self.low:g}, {self.high:g}]"
+            return f"{'> ' if self.open_low else '>= '}{self.low:.10g}"
+        return f"in {'(' if self.open_low else '['}{self.low:.10g}, {self.high:.10g}]"
 
 
 PositiveInt: TypeAlias = Annotated[int, Range(1)]
@@ -39,25 +41,35 @@ NonNegativeFloat: TypeAlias = Annotated[float, Range(0)]
 Fraction: TypeAlias = Annotated[float, Range(0, 1)]
 
 Schedule: TypeAlias = Sequence[Sequence[float]]
-"""`[[env_step, value], ...]`: linear between the points, constant outside of them."""
+"""`[[env_step, value], ...]`: linear between the points, constant outside of them; no value is negative."""
 
 
 def check_settings(
-    where: str, declared: type, given: Mapping[str, Any], *, renamed: Mapping[str, str]
+    where: str,
+    hints: Mapping[str, Any],
+    given: Mapping[str, Any],
+    *,
+    renamed: Mapping[str, str],
+    problems: Iterable[str] = (),
 ) -> None:
-    """Raise ConfigError unless every setting is a key of the TypedDict `declared` and fits its type.
+    """Raise ConfigError unless every setting is a key of `hints` and fits the type there.
 
-    `renamed` maps names of other versions to what to say instead.
+    `renamed` maps names from elsewhere to what to say instead; `problems` were found before.
     """
-    hints = get_type_hints(declared, include_extras=True)
-    problems = []
+    found = list(problems)
     for name, value in given.items():
         if name not in hints:
-            problems.append(_unknown(name, sorted(hints), renamed))
+            found.append(_unknown(name, sorted(hints), renamed))
         elif reason := mismatch(value, hints[name]):
-            problems.append(f"{name}: {reason}")
-    if problems:
-        raise ConfigError(f"{where}: " + "; ".join(problems))
+            found.append(f"{name}: {reason}")
+    if found:
+        raise ConfigError(f"{where}: " + "; ".join(found))
+
+
+@cache
+def declared_settings(declared: type) -> Mapping[str, Any]:
+    """Return the names and types that a TypedDict declares."""
+    return MappingProxyType(get_type_hints(declared, include_extras=True))
 
 
 def mismatch(value: object, hint: Any) -> str | None:
@@ -78,7 +90,7 @@ def _fits(value: Any, hint: Any) -> bool:
         return True
     if origin is Annotated:
         base, limits = get_args(hint)
-        return _fits(value, base) and (isinstance(value, (list, tuple)) or limits.holds(value))
+        return _fits(value, base) and limits.holds(value)
     if origin in (Union, UnionType):
         return any(_fits(value, option) for option in get_args(hint))
     if origin is Literal:
@@ -100,12 +112,12 @@ def _is_instance(value: Any, hint: Any, origin: Any) -> bool:
 
 
 def _is_schedule(value: object) -> bool:
-    """Points are pairs of numbers, at growing steps of which the first is 0."""
+    """Points are pairs of numbers >= 0, at growing steps of which the first is 0."""
     if not isinstance(value, (list, tuple)) or not value:
         return False
     if not all(isinstance(point, (list, tuple)) and len(point) == 2 for point in value):
         return False
-    if not all(_fits(number, float) for point in value for number in point):
+    if not all(_fits(number, NonNegativeFloat) for point in value for number in point):
         return False
     steps = [point[0] for point in value]
     return steps[0] == 0 and all(a < b for a, b in itertools.pairwise(steps))
@@ -117,7 +129,7 @@ def _describe(hint: Any) -> str:
         base, limits = get_args(hint)
         return f"{_describe(base)} {limits}"
     if hint == Schedule:
-        return "a schedule [[0, value], [env_step, value], ...] with growing env steps"
+        return "a schedule [[0, value], [env_step, value], ...] with growing env steps and values >= 0"
     if origin in (Union, UnionType):
         return " or ".join(_describe(option) for option in get_args(hint))
     if origin is Literal:

@@ -1,0 +1,80 @@
+"""What each setter of an algorithm's config takes, with types and ranges."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeAlias, TypedDict
+
+from rlmodule_algos.settings.checking import Fraction, PositiveFloat, PositiveInt, Range, Schedule
+from rlmodule_core import MultiAgentRLModuleSpec, SingleAgentRLModuleSpec
+
+RENAMED = {
+    "num_sgd_iter": "'num_epochs'",
+    "sgd_minibatch_size": "'minibatch_size'",
+    "minibatch_size_per_learner": "'minibatch_size'",
+    "train_batch_size_per_learner": "'train_batch_size'",
+    "num_rollout_workers": "'num_env_runners'",
+    "num_workers": "'num_env_runners'",
+    "num_envs_per_worker": "'num_envs_per_env_runner'",
+    "lambda": "'lambda_'",
+    "use_critic": "gone: every actor-critic algorithm has a critic",
+    "custom_model": "not a setting; your module goes to .rl_module(rl_module_spec=...)",
+}
+"""Names of other versions, and what to say instead."""
+
+
+Seed: TypeAlias = Annotated[int, Range(0, 2**32 - 1)]
+
+
+class EnvironmentSettings(TypedDict, total=False):
+    """Settings of `.environment()` beside `env`."""
+
+    env_config: Mapping[str, Any]
+
+
+class RLModuleSettings(TypedDict, total=False):
+    """Settings of `.rl_module()`."""
+
+    rl_module_spec: SingleAgentRLModuleSpec | MultiAgentRLModuleSpec | None
+    _enable_rl_module_api: bool
+
+
+class TrainingSettings(TypedDict, total=False):
+    """Settings of `.training()` that every algorithm has."""
+
+    model: Mapping[str, Any]
+    lr: PositiveFloat | Schedule
+    gamma: Fraction
+    train_batch_size: PositiveInt
+    minibatch_size: PositiveInt
+    num_epochs: PositiveInt
+    grad_clip: PositiveFloat | None
+    grad_clip_by: Literal["value", "norm", "global_norm"]
+    adam_epsilon: PositiveFloat
+
+
+class EnvRunnerSettings(TypedDict, total=False):
+    """Settings of `.env_runners()`."""
+
+    num_env_runners: Literal[0]
+    num_envs_per_env_runner: PositiveInt
+
+
+class LearnerSettings(TypedDict, total=False):
+    """Settings of `.learners()`."""
+
+    num_learners: Literal[0]
+    device: str
+
+
+class EvaluationSettings(TypedDict, total=False):
+    """Settings of `.evaluation()`."""
+
+    evaluation_interval: PositiveInt | None
+    evaluation_duration: PositiveInt
+
+
+class DebuggingSettings(TypedDict, total=False):
+    """Settings of `.debugging()`."""
+
+    seed: Seed | None

@@ -1,0 +1,250 @@
+"""A catalog's decisions, one by one, without any framework."""
+
+from dataclasses import FrozenInstanceError, dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from rlmodule_catalogs import Catalog, ModelSettings, PPOCatalog, action_dist_config, encoder_config
+from rlmodule_core import (
+    ActorCriticEncoderConfig,
+    DistributionConfig,
+    FreeLogStdHeadConfig,
+    MLPEncoderConfig,
+    MLPHeadConfig,
+    RLModuleConfig,
+    UnsupportedSpaceError,
+)
+
+CARTPOLE: tuple[Any, Any] = spaces.Box(-np.inf, np.inf, (4,)), spaces.Discrete(2)
+ARM: tuple[Any, Any] = spaces.Box(-1, 1, (5,)), spaces.Box(-1, 1, (3,))
+
+
+@dataclass(frozen=True)
+class OwnEncoder:
+    """A config of a user's: anything with a `build`."""
+
+    output_dim: Any = 12
+
+    def build(self, framework: str) -> Any:
+        return f"layers of {framework}"
+
+
+class NamelessEncoder:
+    def build(self, framework: str) -> Any:
+        raise AssertionError("never built")
+
+
+def parameters(config: Any) -> int:
+    """Count weights and biases from the data alone: n inputs to m outputs are n m + m."""
+    if isinstance(config, ActorCriticEncoderConfig):
+        return parameters(config.base) * (1 if config.shared else 2)
+    sizes = [config.input_dim, *config.hidden]
+    if isinstance(config, MLPHeadConfig):
+        means = config.output_dim // 2 if isinstance(config, FreeLogStdHeadConfig) else config.output_dim
+        sizes.append(means)
+    log_std = config.output_dim // 2 if isinstance(config, FreeLogStdHeadConfig) else 0
+    return int(sum(n * m + m for n, m in pairwise(sizes)) + log_std)
+
+
+def total(catalog: Catalog) -> int:
+    parts = (
+        catalog.get_actor_critic_encoder_config(),
+        catalog.get_pi_head_config(),
+        catalog.get_vf_head_config(),
+    )
+    return sum(parameters(part) for part in parts)
+
+
+@pytest.mark.parametrize(("shared", "expected"), [(False, 134_915), (True, 67_843)])
+def test_ppo_on_cartpole_has_the_parameter_count_that_is_known_by_hand(shared: bool, expected: int) -> None:
+    encoder = (4 * 256 + 256) + (256 * 256 + 256)
+    heads = (256 * 2 + 2) + (256 * 1 + 1)
+    assert (encoder if shared else 2 * encoder) + heads == expected
+
+    config = RLModuleConfig(
+        observation_space=CARTPOLE[0],
+        action_space=CARTPOLE[1],
+        model_config_dict={"vf_share_layers": shared},
+        catalog_class=PPOCatalog,
+    )
+    catalog = config.get_catalog()
+
+    assert isinstance(catalog, PPOCatalog)
+    assert total(catalog) == expected
+
+
+def test_the_defaults_are_these_configs() -> None:
+    catalog = Catalog(*CARTPOLE, {})
+    encoder = MLPEncoderConfig(input_dim=4, hidden=(256, 256), activation="tanh")
+
+    assert catalog.get_encoder_config() == encoder
+    assert catalog.get_actor_critic_encoder_config() == ActorCriticEncoderConfig(base=encoder, shared=False)
+    assert catalog.get_action_dist_config() == DistributionConfig(
+        kind="Categorical", space=CARTPOLE[1], input_dim=2
+    )
+    assert catalog.get_pi_head_config() == MLPHeadConfig(
+        input_dim=256, output_dim=2, hidden=(), activation="relu", gain=0.01
+    )
+    assert catalog.get_vf_head_config() == MLPHeadConfig(
+        input_dim=256, output_dim=1, hidden=(), activation="relu", gain=1.0
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "method", "changed"),
+    [
+        ("fcnet_hiddens", [32], "get_encoder_config", {"hidden": (32,)}),
+        ("fcnet_activation", "relu", "get_encoder_config", {"activation": "relu"}),
+        ("vf_share_layers", True, "get_actor_critic_encoder_config", {"shared": True}),
+        ("post_fcnet_hiddens", [8, 9], "get_pi_head_config", {"hidden": (8, 9)}),
+        ("post_fcnet_activation", "elu", "get_pi_head_config", {"activation": "elu"}),
+        ("post_fcnet_hiddens", (8,), "get_vf_head_config", {"hidden": (8,)}),
+        ("post_fcnet_activation", "elu", "get_vf_head_config", {"activation": "elu"}),
+    ],
+)
+def test_each_setting_changes_the_config_that_it_names_and_nothing_else_of_it(
+    key: str, value: Any, method: str, changed: dict[str, Any]
+) -> None:
+    default = getattr(Catalog(*ARM, {}), method)()
+    actual = getattr(Catalog(*ARM, {key: value}), method)()
+    assert actual == replace(default, **changed) != default
+
+
+@pytest.mark.parametrize(
+    ("spaces_", "kind"), [(CARTPOLE, MLPHeadConfig), (ARM, FreeLogStdHeadConfig)], ids=["discrete", "box"]
+)
+def test_a_free_log_std_is_for_gaussians_alone(spaces_: tuple[Any, Any], kind: type) -> None:
+    head = Catalog(*spaces_, {"free_log_std": True}).get_pi_head_config()
+
+    assert type(head) is kind
+    assert type(Catalog(*spaces_, {}).get_pi_head_config()) is MLPHeadConfig
+    assert type(Catalog(*spaces_, {"free_log_std": True}).get_vf_head_config()) is MLPHeadConfig
+
+
+def test_a_free_log_std_replaces_the_second_half_of_the_outputs_by_one_vector() -> None:
+    separate = total(Catalog(*ARM, {"fcnet_hiddens": [8]}))
+    free = total(Catalog(*ARM, {"fcnet_hiddens": [8], "free_log_std": True}))
+    assert separate - free == (8 * 3 + 3) - 3
+
+
+@pytest.mark.parametrize(
+    ("space", "kind", "input_dim"),
+    [
+        (spaces.Discrete(5, start=3), "Categorical", 5),
+        (spaces.Box(-1, 1, (3,)), "DiagGaussian", 6),
+        (spaces.Box(-1, 1, (2, 3)), "DiagGaussian", 12),
+        (spaces.Box(-1, 1, (2, 3), dtype=np.float64), "DiagGaussian", 12),
+    ],
+)
+def test_an_action_space_decides_the_distribution_and_its_number_of_inputs(
+    space: Any, kind: str, input_dim: int
+) -> None:
+    config = action_dist_config(space)
+    assert (config.kind, config.space, config.input_dim) == (kind, space, input_dim)
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        spaces.Box(0, 5, (3,), dtype=np.int64),
+        spaces.Box(-1, 1, ()),
+        spaces.MultiBinary(3),
+        spaces.Text(3),
+        None,
+    ],
+)
+def test_an_action_space_without_a_distribution_is_refused_with_what_to_do(space: Any) -> None:
+    with pytest.raises(UnsupportedSpaceError) as caught:
+        Catalog(ARM[0], space, {}).get_pi_head_config()
+    assert str(caught.value) == (
+        f"action space: {space} is not supported. Known are: Discrete, Box of floats. Override "
+        "Catalog.get_action_dist_config and get_pi_head_config to bring your own."
+    )
+
+
+@pytest.mark.parametrize("space", [spaces.Box(0, 255, (8, 8, 3)), spaces.Discrete(3), spaces.Dict({}), None])
+def test_an_observation_space_without_an_encoder_is_refused_with_what_to_do(space: Any) -> None:
+    with pytest.raises(UnsupportedSpaceError) as caught:
+        Catalog(space, ARM[1], {}).get_encoder_config()
+    assert str(caught.value) == (
+        f"observation space: {space} is not supported. Known are: Box of rank 1. Override "
+        "Catalog.get_encoder_config to bring an encoder of your own."
+    )
+
+
+def test_an_encoder_of_ones_own_is_used_everywhere_when_one_method_is_overridden() -> None:
+    class Mine(PPOCatalog):
+        def get_encoder_config(self) -> OwnEncoder:
+            return OwnEncoder()
+
+    catalog = Mine(spaces.Text(5), CARTPOLE[1], {"vf_share_layers": True})  # never looked at
+
+    encoder = catalog.get_actor_critic_encoder_config()
+    assert encoder == ActorCriticEncoderConfig(base=OwnEncoder(), shared=True)
+    assert catalog.get_pi_head_config() == MLPHeadConfig(
+        input_dim=12, output_dim=2, activation="relu", gain=0.01
+    )
+    assert catalog.get_vf_head_config() == MLPHeadConfig(input_dim=12, output_dim=1, activation="relu")
+
+
+def test_an_actor_critic_encoder_of_ones_own_decides_what_the_heads_get() -> None:
+    class Mine(PPOCatalog):
+        def get_actor_critic_encoder_config(self) -> OwnEncoder:
+            return OwnEncoder(output_dim=31)
+
+    assert Mine(*CARTPOLE, {}).latent_dim == 31
+
+
+def test_a_distribution_of_ones_own_decides_the_size_of_the_policy_head() -> None:
+    class Mine(PPOCatalog):
+        def get_action_dist_config(self) -> DistributionConfig:
+            return DistributionConfig(kind="Deterministic", space=ARM[1], input_dim=3)
+
+    head = Mine(*ARM, {"free_log_std": True}).get_pi_head_config()
+
+    assert type(head) is MLPHeadConfig
+    assert head.output_dim == 3
+
+
+@pytest.mark.parametrize("method", ["get_pi_head_config", "get_vf_head_config"])
+def test_a_head_of_ones_own_leaves_the_other_decisions_alone(method: str) -> None:
+    mine = type("Mine", (PPOCatalog,), {method: lambda self: "own"})
+    catalog, default = mine(*CARTPOLE, {}), PPOCatalog(*CARTPOLE, {})
+
+    for name in ("get_encoder_config", "get_pi_head_config", "get_vf_head_config", "get_action_dist_config"):
+        expected = "own" if name == method else getattr(default, name)()
+        assert getattr(catalog, name)() == expected
+
+
+@pytest.mark.parametrize("encoder", [NamelessEncoder(), OwnEncoder(output_dim="12")])
+def test_an_encoder_config_without_an_output_dim_is_told_to_add_it(encoder: Any) -> None:
+    class Mine(Catalog):
+        def get_encoder_config(self) -> Any:
+            return encoder
+
+    class Whole(Catalog):
+        def get_actor_critic_encoder_config(self) -> Any:
+            return encoder
+
+    for catalog in (Mine(*CARTPOLE, {}), Whole(*CARTPOLE, {})):
+        with pytest.raises(ValueError, match=r"Encoder\w* has no output_dim, .* add an int attribute"):
+            catalog.get_vf_head_config()
+
+
+def test_an_encoder_without_layers_passes_the_observation_on() -> None:
+    catalog = Catalog(*ARM, {"fcnet_hiddens": []})
+    assert encoder_config(ARM[0], ModelSettings(fcnet_hiddens=())).output_dim == 5
+    assert catalog.latent_dim == 5
+
+
+def test_configs_are_frozen_data_that_knows_no_framework() -> None:
+    config = Catalog(*CARTPOLE, {}).get_encoder_config()
+
+    with pytest.raises(FrozenInstanceError):
+        config.hidden = ()  # type: ignore[attr-defined]
+    with pytest.raises(ImportError, match="rlmodule-nowhere"):
+        config.build("nowhere")

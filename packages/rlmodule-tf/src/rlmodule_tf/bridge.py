@@ -1,0 +1,109 @@
+"""Between NumPy and TensorFlow, whose tensors own their memory: here every array is copied once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from rlmodule_core.nest import Nest, map_nest
+from rlmodule_tf.distributions import as_distribution
+
+__all__ = [
+    "as_distribution",
+    "mean_of",
+    "no_grad",
+    "on_device",
+    "seed",
+    "take",
+    "threads",
+    "to_numpy",
+    "to_tensors",
+]
+
+
+def to_tensors(nest: Nest, device: str | None = None) -> Nest:
+    """Turn a nest of arrays into a nest of tensors; None lets TensorFlow choose the device."""
+    if device is None:
+        return map_nest(tf.convert_to_tensor, nest)
+    with tf.device(device):
+        return map_nest(tf.convert_to_tensor, nest)
+
+
+def to_numpy(nest: Nest) -> Nest:
+    """Turn a nest of tensors into a nest of arrays, without their gradients."""
+    return map_nest(as_array, nest)
+
+
+def as_array(tensor: tf.Tensor | tf.Variable) -> npt.NDArray[Any]:
+    """Return a tensor as an array of its own; bfloat16, which NumPy lacks, as float32."""
+    array: npt.NDArray[Any] = tensor.numpy()
+    return array.astype(np.float32) if tensor.dtype == tf.bfloat16 else array
+
+
+def take(columns: Mapping[str, Nest], indices: npt.NDArray[np.int64]) -> dict[str, Nest]:
+    """Gather rows `indices` of every column into new contiguous tensors."""
+    rows = tf.convert_to_tensor(indices)
+    return {name: map_nest(lambda t: tf.gather(t, rows), column) for name, column in columns.items()}
+
+
+def mean_of(results: Sequence[Sequence[tf.Tensor]]) -> list[float]:
+    """Return the mean of each field over several results of scalars, in one transfer."""
+    flat = tf.stack([field for result in results for field in result])
+    rows = tf.reshape(tf.cast(flat, tf.float64), [len(results), -1])
+    means: list[float] = tf.reduce_mean(rows, axis=0).numpy().tolist()
+    return means
+
+
+def seed(number: int) -> None:
+    """Seed the framework's own generators, which native distributions and dropout draw from.
+
+    Keras draws seeds of its own from `random`, so that and NumPy's global generator are seeded too.
+    """
+    tf.keras.utils.set_random_seed(number)
+
+
+@contextmanager
+def on_device(device: str) -> Iterator[None]:
+    """Make layers and tensors on `device` inside ("cuda" is TensorFlow's "GPU").
+
+    Raises ValueError if it cannot be used; TensorFlow would take another in silence.
+    """
+    name = device.upper().replace("CUDA", "GPU")
+    name = name if ":" in name else f"{name}:0"
+    known = [found.name.removeprefix("/device:") for found in tf.config.list_logical_devices()]
+    if name not in known:
+        raise ValueError(f"device {device!r} cannot be used by TensorFlow here, which has {', '.join(known)}")
+    with tf.device(name):
+        yield
+
+
+@contextmanager
+def no_grad() -> Iterator[None]:
+    """Record no gradient inside.
+
+    While a `tf.function` is traced this does nothing, as its tapes cannot be paused from outside;
+    `tf.stop_gradient` is for there.
+    """
+    if not tf.executing_eagerly():
+        yield
+        return
+    with tf.init_scope():  # documented to pause every tape
+        yield
+
+
+@contextmanager
+def threads(count: int | None) -> Iterator[None]:
+    """Compute with `count` threads (None: as it would), if TensorFlow has computed nothing yet.
+
+    Its thread pools are made once a process, so what comes first decides for good.
+    """
+    if count is not None:
+        with suppress(RuntimeError):  # raised once the pools exist
+            tf.config.threading.set_intra_op_parallelism_threads(count)
+            tf.config.threading.set_inter_op_parallelism_threads(count)
+    yield

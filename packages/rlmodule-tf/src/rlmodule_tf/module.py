@@ -1,0 +1,247 @@
+"""The RLModule of TensorFlow: a `tf.Module` with three checked phases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+import gymnasium as gym
+import numpy as np
+import tensorflow as tf
+from gymnasium.vector.utils import create_empty_array
+
+from rlmodule_core import Columns, Distribution, RLModule, RLModuleConfig
+from rlmodule_core.module import Batch, Output, State
+from rlmodule_core.nest import map_nest
+from rlmodule_core.state import check_same_state, flatten_state, nest_state
+from rlmodule_tf.bridge import as_array, no_grad, to_tensors
+
+
+class TfRLModule(tf.Module, RLModule):
+    """Subclass this; make layers in `__init__`, after `super().__init__(config)`.
+
+    Layers of Keras need no input shape: where one is not built yet, the forwards are run once on an
+    observation of zeros when the constructor is done, so that every variable exists from then on.
+
+    `forward_exploration` and `forward_inference` run without gradient and with Keras layers in inference
+    mode, `forward_train` has them in train mode; a layer called with `training=` is in that one.
+    """
+
+    framework: ClassVar[str] = "tf"
+
+    def __init__(self, config: RLModuleConfig | None = None) -> None:
+        tf.Module.__init__(self)
+        RLModule.__init__(self, config)
+        self._may_grow = True  # whether a layer may still make its variables at its first call
+
+    def _finish(self) -> None:
+        super()._finish()
+        self._modes_matter = any(type(layer) not in _MODE_FREE for _, layer in _named_layers(self))
+        lazy = self._unbuilt()
+        space = None if self.config is None else self.config.observation_space
+        if lazy and space is None:
+            return  # nothing to call them with: the owner of this module will
+        if lazy and space is not None:
+            self._call_once(self._example_batch(space), lazy)
+        self._may_grow = False
+
+    def _call_once(self, batch: Batch, lazy: list[str]) -> None:
+        """Run the forwards on one observation until every layer is built."""
+        failure = None
+        for forward in (self._forward_train, self._forward_exploration, self._forward_inference):
+            try:
+                with no_grad():
+                    forward(batch)
+            except Exception as error:
+                failure = error
+            if not self._unbuilt():
+                return
+        if failure is not None:
+            raise ValueError(
+                f"{type(self).__name__}: {', '.join(lazy)} make their variables when first called, and a "
+                f"forward on one observation of zeros failed: {failure}; build them in __init__ instead, "
+                "say with tf.keras.Input or layer.build(shape)"
+            ) from failure
+
+    def _example_batch(self, space: gym.Space[Any]) -> Batch:
+        obs, state = create_empty_array(space, n=1, fn=np.zeros), self.get_initial_state()
+        if not state:
+            return {Columns.OBS: to_tensors(obs)}
+        steps = tf.ones([1, 1], tf.bool)
+        return {
+            Columns.OBS: map_nest(lambda array: tf.convert_to_tensor(array[None]), obs),
+            Columns.STATE_IN: map_nest(lambda array: tf.convert_to_tensor(array[None]), state),
+            Columns.MASK: steps,
+            Columns.IS_FIRST: steps,
+        }
+
+    def _run_train(self, batch: Batch, **kwargs: Any) -> Output:
+        if not self._modes_matter:
+            return self._forward_train(batch, **kwargs)
+        output: Output = _train_mode(
+            tf.constant(0.0), forward=lambda: self._forward_train(batch, **kwargs), training=True
+        )
+        return output
+
+    def _run_exploration(self, batch: Batch, **kwargs: Any) -> Output:
+        if not tf.executing_eagerly():
+            output: Output = _without_gradient(self._forward_exploration(batch, **kwargs))
+            return output
+        with no_grad():
+            return self._forward_exploration(batch, **kwargs)
+
+    def _run_inference(self, batch: Batch, **kwargs: Any) -> Output:
+        if not tf.executing_eagerly():
+            output: Output = _without_gradient(self._forward_inference(batch, **kwargs))
+            return output
+        with no_grad():
+            return self._forward_inference(batch, **kwargs)
+
+    @property
+    def device(self) -> str:
+        """The device of the weights; the CPU for a module without any."""
+        first = next(_named_variables(self), None)
+        return "CPU:0" if first is None else first[1].device
+
+    @property
+    def variables(self) -> tuple[tf.Variable, ...]:
+        """All variables, those of Keras layers included, each once, in the order of definition.
+
+        Raises ValueError while layers are not built, which can only be without observation space.
+        """
+        found = {id(variable): variable for _, variable in self._known_variables()}
+        return tuple(found.values())
+
+    @property
+    def trainable_variables(self) -> tuple[tf.Variable, ...]:
+        """The variables that learn, each once; for errors see `variables`."""
+        return tuple(variable for variable in self.variables if variable.trainable)
+
+    @property
+    def non_trainable_variables(self) -> tuple[tf.Variable, ...]:
+        """The variables that no optimizer moves, each once; for errors see `variables`."""
+        return tuple(variable for variable in self.variables if not variable.trainable)
+
+    def get_state(self) -> State:
+        """Return copies of all variables as a nested dict of NumPy arrays."""
+        return nest_state({name: as_array(variable) for name, variable in self._known_variables()})
+
+    def set_state(self, state: State) -> None:
+        """Write weights into the variables that are used; ValueError that lists what does not fit."""
+        own, new = dict(self._known_variables()), flatten_state(state)
+        check_same_state(own, new, where=f"{type(self).__name__}.set_state")
+        arrays = {name: np.asarray(new[name], own[name].dtype.as_numpy_dtype) for name in own}
+        for name, variable in own.items():
+            variable.assign(arrays[name])
+
+    def _known_variables(self) -> list[tuple[str, tf.Variable]]:
+        if self._may_grow:
+            lazy = self._unbuilt()
+            if lazy:
+                raise ValueError(
+                    f"{type(self).__name__}: {', '.join(lazy)} have no variables yet: without an observation "
+                    "space they are made at the first call; call a forward once, or build the layers"
+                )
+            self._may_grow = False
+        return list(_named_variables(self))
+
+    def _unbuilt(self) -> list[str]:
+        """Return the names of the Keras layers that were never called nor built."""
+        return [name for name, layer in _named_layers(self) if not layer.built]
+
+
+class _TrainMode(tf.keras.layers.Layer):  # type: ignore[type-arg]  # not subscriptable at run time
+    """Calls a function; Keras hands `training` down to the layers that are called inside."""
+
+    def call(self, inputs: tf.Tensor, forward: Any = None) -> Any:
+        return forward()
+
+
+_train_mode: Any = _TrainMode(name="train_mode")
+_MODE_FREE = (
+    tf.keras.Sequential,
+    tf.keras.layers.InputLayer,
+    tf.keras.layers.Dense,
+    tf.keras.layers.Conv2D,
+    tf.keras.layers.Embedding,
+    tf.keras.layers.LayerNormalization,
+    tf.keras.layers.Flatten,
+    tf.keras.layers.Activation,
+    tf.keras.layers.ReLU,
+)
+
+# Variables are found along the attributes that own them, as in torch: first an object's own, then
+# those of its parts, both in the order of definition. `tf.Module.variables` does not see into Keras
+# layers, and the names that Keras gives count up within a process.
+
+_KERAS_LAYER = tf.keras.layers.Layer
+_KERAS_VARIABLE = tf.keras.Variable
+
+
+def _named_variables(owner: object) -> Iterator[tuple[str, tf.Variable]]:
+    """Yield ("pi.layers.0.weight", variable); a shared one under each of its names."""
+    for name, part in _walk(owner, "", ()):
+        if isinstance(part, tf.Variable):
+            yield name, part
+        elif isinstance(part, _KERAS_VARIABLE):
+            yield name, part.value
+
+
+def _named_layers(owner: object) -> Iterator[tuple[str, Any]]:
+    """Yield ("policy.0", layer) for the Keras layers below `owner`."""
+    yield from ((name, part) for name, part in _walk(owner, "", ()) if isinstance(part, _KERAS_LAYER))
+
+
+def _walk(owner: object, prefix: str, above: tuple[int, ...]) -> Iterator[tuple[str, object]]:
+    """Yield everything below `owner` with its path; `above` are the owners, which end a circle."""
+    above = (*above, id(owner))
+    parts = [(f"{prefix}{name}", part) for name, part in _parts(owner) if id(part) not in above]
+    yield from parts
+    for path, part in parts:
+        if not isinstance(part, (tf.Variable, _KERAS_VARIABLE)):
+            yield from _walk(part, f"{path}.", above)
+
+
+def _parts(owner: Any) -> Iterator[tuple[str, object]]:
+    """Yield what `owner` is made of and may hold variables, by name."""
+    if isinstance(owner, _KERAS_LAYER):
+        yield from _keras_parts(owner)
+        return
+    if isinstance(owner, Mapping):
+        items = [(str(key), value) for key, value in owner.items()]
+    elif isinstance(owner, (list, tuple)):
+        items = [(str(index), value) for index, value in enumerate(owner)]
+    else:
+        items = [(name, value) for name, value in vars(owner).items() if not name.startswith("_self_")]
+    kinds = (tf.Variable, _KERAS_VARIABLE, tf.Module, _KERAS_LAYER, Mapping, list, tuple)
+    yield from ((name, value) for name, value in items if isinstance(value, kinds))
+
+
+def _keras_parts(layer: Any) -> Iterator[tuple[str, object]]:
+    """Yield a layer's own variables and sub-layers, by attribute name, else by position.
+
+    Keras keeps both in lists of its own, which are complete, and most as attributes, which have names.
+    """
+    attributes = {id(value): name.lstrip("_") for name, value in vars(layer).items()}
+    children = layer.layers if isinstance(layer, tf.keras.Model) else layer._layers
+    below = {id(variable) for child in children for variable in child.variables}
+    own = [variable for variable in layer.variables if id(variable) not in below]
+    for index, variable in enumerate(own):
+        yield attributes.get(id(variable), f"variables.{index}"), variable
+    for index, child in enumerate(children):
+        yield attributes.get(id(child), str(index)), child
+    for name, value in vars(layer).items():
+        if isinstance(value, (tf.Variable, tf.Module)):  # Keras does not count these
+            yield name, value
+
+
+def _without_gradient(value: Any) -> Any:
+    """Stop the gradient of tensors and of our distributions; what else there is stays as it is."""
+    if isinstance(value, Distribution):
+        try:
+            return value.with_inputs(tf.stop_gradient(value.inputs))
+        except NotImplementedError:  # a foreign one, whose parameters are its own
+            return value
+    if isinstance(value, Mapping):
+        return {key: _without_gradient(part) for key, part in value.items()}
+    return tf.stop_gradient(value) if tf.is_tensor(value) else value

@@ -1,0 +1,220 @@
+"""TorchRLModule: modes, gradients, state, copies; checked on calls of every kind."""
+
+import copy
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from torch import Tensor, nn
+
+from rlmodule_core import Batch, Output, RLModuleConfig
+from rlmodule_specs import SpecError
+from rlmodule_torch import TorchCategorical, TorchRLModule
+
+CONFIG = RLModuleConfig(observation_space=spaces.Box(-1, 1, (3,)), action_space=spaces.Discrete(2))
+OBS = torch.ones(4, 3)
+
+
+class Linear(TorchRLModule):
+    """One layer; notes in which mode and with which gradient mode each forward ran."""
+
+    def __init__(self, config: RLModuleConfig | None = CONFIG) -> None:
+        super().__init__(config)
+        self.layer = nn.Linear(3, 2)
+        self.notes: list[tuple[bool, bool]] = []
+
+    def _forward_train(self, batch: Batch, **kwargs: Any) -> Output:
+        self.notes.append((self.training, torch.is_grad_enabled()))
+        if kwargs.get("fail"):
+            raise RuntimeError("in the middle")
+        return {"action_dist": TorchCategorical(self.layer(batch["obs"]))}
+
+    def _forward_exploration(self, batch: Batch, **kwargs: Any) -> Output:
+        return self._forward_train(batch, **kwargs)
+
+    def _forward_inference(self, batch: Batch, **kwargs: Any) -> Output:
+        return self._forward_train(batch, **kwargs)
+
+
+class Dropping(Linear):
+    def __init__(self, config: RLModuleConfig | None = CONFIG) -> None:
+        super().__init__(config)
+        self.inner = nn.Sequential(nn.Dropout(0.5), nn.BatchNorm1d(3))
+
+    def _forward_train(self, batch: Batch, **kwargs: Any) -> Output:
+        assert self.inner[0].training == self.inner[1].training == self.training
+        return super()._forward_train({"obs": self.inner(batch["obs"])}, **kwargs)
+
+
+class Functional(Linear):
+    """Asks for the mode itself, as `F.dropout(x, training=self.training)` does."""
+
+    def _forward_train(self, batch: Batch, **kwargs: Any) -> Output:
+        dropped = nn.functional.dropout(batch["obs"], 0.5, training=self.training)
+        return super()._forward_train({"obs": dropped}, **kwargs)
+
+
+MODULES = [Linear, Dropping, Functional]
+PHASES = {"train": (True, True), "exploration": (False, False), "inference": (False, False)}
+
+
+@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize("start_training", [True, False])
+@pytest.mark.parametrize("cls", MODULES)
+def test_each_phase_has_its_mode_and_gradient_and_what_was_found_is_restored(
+    cls: Any, start_training: bool, phase: str
+) -> None:
+    module = cls().train(start_training)
+    if cls is Dropping:
+        module.inner[1].training = not start_training  # modes may differ from layer to layer
+    before = [part.training for part in module.modules()]
+
+    getattr(module, f"forward_{phase}")({"obs": OBS})
+    with pytest.raises(RuntimeError, match="in the middle"):
+        getattr(module, f"forward_{phase}")({"obs": OBS}, fail=True)
+
+    assert module.notes == [PHASES[phase]] * 2
+    assert [part.training for part in module.modules()] == before
+    assert torch.is_grad_enabled()
+
+
+@pytest.mark.parametrize("cls", [Dropping, Functional])
+def test_dropout_acts_in_training_alone(cls: Any) -> None:
+    torch.manual_seed(0)
+    module = cls()
+    obs = torch.randn(64, 3)
+
+    def inputs(phase: str) -> Tensor:
+        result: Tensor = getattr(module, f"forward_{phase}")({"obs": obs})["action_dist"].inputs
+        return result.detach()
+
+    assert not torch.equal(inputs("train"), inputs("train"))
+    for phase in ("exploration", "inference"):
+        assert torch.equal(inputs(phase), inputs(phase))
+
+
+@pytest.mark.parametrize("cls", MODULES)
+def test_only_training_carries_a_gradient(cls: Any) -> None:
+    module = cls()
+
+    for phase, (_, gradient) in PHASES.items():
+        inputs = getattr(module, f"forward_{phase}")({"obs": OBS})["action_dist"].inputs
+        assert inputs.requires_grad is gradient
+
+
+@pytest.mark.parametrize(
+    "remake",
+    [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m)), lambda m: m],
+    ids=["copy", "pickle", "-"],
+)
+def test_batches_are_checked_at_calls_1_2_and_1000_also_of_copies(remake: Any) -> None:
+    module = remake(Linear())
+    for call in range(1, 1001):
+        if call in (1, 2, 1000):
+            with pytest.raises(SpecError, match=r"torch \[\.\.\., 3\].*\[4, 5\]"):
+                module.forward_inference({"obs": torch.ones(4, 5)})
+    with pytest.raises(SpecError, match="expected torch"):
+        module.forward_inference({"obs": np.ones((4, 3), np.float32)})
+    assert module.notes == []
+
+
+@pytest.mark.parametrize("remake", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
+def test_a_copy_computes_alike_with_weights_of_its_own(remake: Any) -> None:
+    module = Linear()
+    other = remake(module)
+
+    def inputs(of: Any) -> Tensor:
+        result: Tensor = of.forward_inference({"obs": OBS})["action_dist"].inputs
+        return result
+
+    torch.testing.assert_close(inputs(other), inputs(module))
+    before = inputs(module).clone()
+    with torch.no_grad():
+        other.layer.weight.zero_()
+    torch.testing.assert_close(inputs(module), before)
+
+
+class Mixed(TorchRLModule):
+    """Weights of several types, a buffer, a nested layer and a scalar."""
+
+    def __init__(self, config: RLModuleConfig | None = None) -> None:
+        super().__init__(config)
+        self.scale = nn.Parameter(torch.tensor(2.5))
+        self.short = nn.Parameter(torch.randn(3).to(torch.bfloat16))
+        self.inner = nn.ModuleDict({"norm": nn.BatchNorm1d(3), "wide": nn.Linear(2, 2).double()})
+
+    def _forward_train(self, batch: Batch, **kwargs: Any) -> Output:
+        return {}
+
+    _forward_exploration = _forward_inference = _forward_train
+
+
+def test_a_state_is_nested_numpy_arrays_that_are_copies_and_round_trips_bit_by_bit() -> None:
+    module, other = Mixed(), Mixed()
+    expected = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+
+    state = module.get_state()
+
+    assert set(state) == {"scale", "short", "inner"}
+    assert isinstance(state["scale"], np.ndarray)
+    assert state["inner"]["wide"]["weight"].dtype == np.float64
+    assert state["inner"]["norm"]["num_batches_tracked"].dtype == np.int64
+    other.set_state(state)
+    state["scale"][...] = 0
+    state["inner"]["wide"]["weight"][:] = 0
+    for of in (module, other):
+        for name, tensor in of.state_dict().items():
+            assert torch.equal(tensor, expected[name]), name
+
+
+def test_setting_a_state_keeps_the_very_tensors_and_takes_read_only_arrays_without_a_warning(
+    recwarn: pytest.WarningsRecorder,
+) -> None:
+    module = Linear()
+    weight = module.layer.weight
+    array = np.full((2, 3), 7.0, np.float32)
+    array.flags.writeable = False
+
+    module.set_state({"layer": {"weight": array, "bias": np.zeros(2)}})
+
+    assert module.layer.weight is weight
+    assert weight.eq(7).all()
+    assert len(recwarn) == 0
+
+
+def test_a_state_that_does_not_fit_is_refused_with_every_problem_and_changes_nothing() -> None:
+    module = Mixed()
+    before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    state = module.get_state()
+    state["scale"] = 1.0
+    state["inner"]["norm"]["weight"] = np.zeros(4)
+    state["inner"]["wide"]["weight"] = np.array([["a", "b"], ["c", "d"]])
+    state["extra"] = np.zeros(1)
+    del state["short"]
+
+    with pytest.raises(ValueError, match=r"Mixed\.set_state: the state does not fit") as caught:
+        module.set_state(state)
+
+    for problem in (
+        "scale is float, expected an array of numbers",
+        "short is missing",
+        "inner.norm.weight has shape (4,), expected (3,)",
+        "inner.wide.weight is an array of <U1",
+        "extra is not expected",
+    ):
+        assert problem in str(caught.value)
+    for name, tensor in module.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
+
+
+def test_the_device_is_that_of_the_weights_and_the_cpu_without_any() -> None:
+    class Empty(Linear):
+        def __init__(self, config: RLModuleConfig | None = None) -> None:
+            TorchRLModule.__init__(self, config)
+
+    assert Linear().device == torch.device("cpu")
+    assert Linear().to("meta").device == torch.device("meta")
+    assert Empty().device == torch.device("cpu")
