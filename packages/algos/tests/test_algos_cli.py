@@ -14,7 +14,7 @@ import pytest
 from rlmodule_algos import PPO
 
 RLMODULE = Path(sys.executable).with_name("rlmodule")
-SECONDS = 120  # that a hanging command is given; one that works takes a few
+SECONDS = 300  # that a hanging command is given; one that works takes a few
 
 
 def rlmodule(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
 from torch import nn
 
-from rlmodule_algos import PPO, Algorithm, ConfigError, PPOConfig
+from rlmodule_algos import PPOConfig
 from rlmodule_algos.batching import evaluate_fragment
-from rlmodule_core import CheckpointError, RLModuleConfig, SingleAgentRLModuleSpec
-from rlmodule_specs import SpecError
+from rlmodule_core import RLModuleConfig, SingleAgentRLModuleSpec
 from rlmodule_torch import TorchRLModule
 
 SMALL: dict[str, Any] = {
@@ -30,17 +27,6 @@ SMALL: dict[str, Any] = {
 
 def config(env: str = "CartPole-v1", seed: int = 0, **training: Any) -> PPOConfig:
     return PPOConfig().environment(env).training(**{**SMALL, **training}).debugging(seed=seed)
-
-
-def weights(algorithm: Algorithm[Any]) -> dict[str, np.ndarray[Any, Any]]:
-    module = algorithm.get_module()
-    assert isinstance(module, nn.Module)
-    return {name: tensor.numpy().copy() for name, tensor in module.state_dict().items()}
-
-
-def same_weights(first: Algorithm[Any], second: Algorithm[Any]) -> bool:
-    a, b = weights(first), weights(second)
-    return all(np.array_equal(a[name], b[name]) for name in a)
 
 
 class NativeDistributionModule(TorchRLModule):
@@ -65,16 +51,6 @@ class NativeDistributionModule(TorchRLModule):
 
     def _forward_inference(self, batch: Mapping[str, Any], **kwargs: Any) -> dict[str, Any]:
         return self._forward_train(batch)
-
-
-class NoActionDistModule(NativeDistributionModule):
-    def _forward_exploration(self, batch: Mapping[str, Any], **kwargs: Any) -> dict[str, Any]:
-        return {"logits": self.net(batch["obs"])}
-
-
-class NoValueModule(NativeDistributionModule):
-    def _forward_train(self, batch: Mapping[str, Any], **kwargs: Any) -> dict[str, Any]:
-        return {"action_dist": torch.distributions.Categorical(logits=self.net(batch["obs"])[..., :2])}
 
 
 # --- ratio one --------------------------------------------------------------------------------
@@ -158,77 +134,6 @@ def test_changing_a_hyperparameter_changes_what_is_learned(
     assert learned(**base) != learned(**{**base, **changed})
 
 
-# --- the same run again -----------------------------------------------------------------------
-
-
-def test_the_same_seed_gives_the_same_run_bit_for_bit_and_another_seed_does_not() -> None:
-    with config(seed=1).build() as first, config(seed=1).build() as second, config(seed=2).build() as other:
-        for algorithm in (first, second, other):
-            for _ in range(3):
-                algorithm.train()
-
-        assert same_weights(first, second)
-        assert not same_weights(first, other)
-
-
-def test_evaluation_disturbs_neither_weights_nor_counters_nor_what_comes_next() -> None:
-    with config().build() as plain, config().build() as evaluated:
-        for _ in range(3):
-            plain.train()
-            evaluated.train()
-            evaluated.evaluate(3)
-            evaluated.evaluate(2, explore=True)
-
-        assert same_weights(plain, evaluated)
-        assert plain.env_steps == evaluated.env_steps
-
-
-def test_a_restored_run_has_the_weights_the_optimizer_and_the_counters_that_were_saved(
-    tmp_path: Path,
-) -> None:
-    with config(use_kl_loss=True).build() as trained, config(use_kl_loss=True, seed=9).build() as fresh:
-        for _ in range(3):
-            trained.train()
-        path = trained.save(tmp_path)
-        fresh.restore(tmp_path)
-
-        assert path == tmp_path / "ckpt_000000003"
-        assert same_weights(trained, fresh)
-        assert (fresh.iteration, fresh.env_steps) == (3, trained.env_steps)
-        old, new = (run.get_state()["learner"]["optimizers"]["default_policy"] for run in (trained, fresh))
-        for name in ("step", "exp_avg", "exp_avg_sq"):
-            np.testing.assert_array_equal(new[name], old[name])
-        assert fresh.get_state()["kl_coeffs"] == trained.get_state()["kl_coeffs"] != {"default_policy": 0.2}
-
-
-def test_two_runs_restored_from_one_checkpoint_go_on_alike(tmp_path: Path) -> None:
-    with config().build() as trained:
-        trained.train()
-        trained.save(tmp_path)
-    with PPO.from_checkpoint(tmp_path) as first, PPO.from_checkpoint(tmp_path) as second:
-        for algorithm in (first, second):
-            algorithm.train()
-
-        assert same_weights(first, second)
-
-
-def test_a_checkpoint_of_another_architecture_is_refused_and_nothing_changes(tmp_path: Path) -> None:
-    with config().build() as small, config(model={"fcnet_hiddens": [8]}).build() as other:
-        small.train()
-        small.save(tmp_path)
-        before = weights(other)
-
-        with pytest.raises(CheckpointError, match=r"encoder\.actor\.layers\.0\.weight has shape \(16, 4\)"):
-            other.restore(tmp_path)
-        assert all(np.array_equal(before[name], array) for name, array in weights(other).items())
-        assert other.iteration == 0
-
-
-def test_restoring_from_a_folder_without_checkpoints_says_so(tmp_path: Path) -> None:
-    with config().build() as algorithm, pytest.raises(CheckpointError, match="no checkpoint here"):
-        algorithm.restore(tmp_path)
-
-
 # --- results ----------------------------------------------------------------------------------
 
 
@@ -277,54 +182,3 @@ def test_stop_may_be_called_twice_and_leaving_the_block_stops() -> None:
     with config().build() as algorithm:
         algorithm.stop()
     algorithm.stop()
-
-
-# --- mistakes ---------------------------------------------------------------------------------
-
-
-def test_a_module_whose_output_lacks_action_dist_is_named_with_the_method_to_mend() -> None:
-    spec = SingleAgentRLModuleSpec(module_class=NoActionDistModule)
-    with config().rl_module(rl_module_spec=spec).build() as algorithm, pytest.raises(SpecError) as error:
-        algorithm.train()
-
-    assert str(error.value).startswith("NoActionDistModule.forward_exploration: the output breaks")
-    assert "action_dist" in str(error.value)
-
-
-def test_a_module_without_values_is_told_what_the_algorithm_needs() -> None:
-    spec = SingleAgentRLModuleSpec(module_class=NoValueModule)
-    with (
-        config().rl_module(rl_module_spec=spec).build() as algorithm,
-        pytest.raises(SpecError, match="vf_preds"),
-    ):
-        algorithm.train()
-
-
-def test_an_observation_space_that_no_encoder_takes_is_refused_when_building() -> None:
-    class Words(gym.Env[str, np.int64]):
-        observation_space = spaces.Text(5)
-        action_space = spaces.Discrete(2)
-
-        def __init__(self, env_config: Mapping[str, Any]) -> None: ...
-
-    with pytest.raises(ValueError, match=r"Text.* is not supported.*get_encoder_config"):
-        PPOConfig().environment(Words).build()
-
-
-def test_a_typo_in_the_model_settings_is_refused_when_building() -> None:
-    with pytest.raises(ValueError, match="'fcnet_hidens', did you mean 'fcnet_hiddens'"):
-        config(model={"fcnet_hidens": [8]}).build()
-
-
-def test_a_module_of_another_framework_is_refused() -> None:
-    class NumpyLike:
-        framework = "numpy"
-
-    spec = SingleAgentRLModuleSpec(module_class=NumpyLike)  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match=r"NumpyLike.*'numpy'.*'torch'"):
-        config().rl_module(rl_module_spec=spec).build()
-
-
-def test_a_minibatch_larger_than_the_batch_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"minibatch_size \(64\) is larger than train_batch_size \(32\)"):
-        config(train_batch_size=32).build()

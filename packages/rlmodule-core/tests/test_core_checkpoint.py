@@ -15,7 +15,6 @@ import pytest
 from rlmodule_core import (
     CheckpointError,
     is_checkpoint,
-    numbered_checkpoints,
     read_checkpoint,
     write_checkpoint,
 )
@@ -292,15 +291,3 @@ def test_nothing_there_is_a_checkpoint_error_too(tmp_path: Path) -> None:
 def test_files_are_for_the_owner_alone(saved: Path) -> None:
     assert stat.S_IMODE(saved.stat().st_mode) == 0o700
     assert {stat.S_IMODE(path.stat().st_mode) for path in saved.iterdir()} == {0o600}
-
-
-def test_checkpoints_are_numbered_by_number_and_only_committed_ones_count(tmp_path: Path) -> None:
-    for name in ("ckpt_9", "ckpt_10", "ckpt_000000002", "ckpt_x", "ckpt_²", "ckpt_-1", "other_5", "xckpt_6"):
-        write_checkpoint(tmp_path / name, state(), kind="test")
-    (tmp_path / "ckpt_99").mkdir()
-    (tmp_path / "ckpt_98").write_text("")
-    shutil.copytree(tmp_path / "ckpt_9", tmp_path / ".tmp-1-ckpt_97")
-    shutil.copytree(tmp_path / "ckpt_9", tmp_path / ".ckpt_96")
-
-    assert [path.name for path in numbered_checkpoints(tmp_path)] == ["ckpt_10", "ckpt_9", "ckpt_000000002"]
-    assert list(numbered_checkpoints(tmp_path / "nowhere")) == []

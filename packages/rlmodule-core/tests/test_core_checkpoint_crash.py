@@ -3,6 +3,7 @@
 import errno
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -172,6 +173,18 @@ def test_a_process_that_died_before_tidying_up_left_the_new_checkpoint_in_force(
     write_checkpoint(target, state(3), kind="test", replace=True)
     assert number_in(target) == 3
     assert litter(tmp_path) == []
+
+
+def test_checkpoints_are_numbered_by_number_and_only_committed_ones_count(tmp_path: Path) -> None:
+    for name in ("ckpt_9", "ckpt_10", "ckpt_000000002", "ckpt_x", "ckpt_²", "ckpt_-1", "other_5", "xckpt_6"):
+        write_checkpoint(tmp_path / name, state(1), kind="test")
+    (tmp_path / "ckpt_99").mkdir()
+    (tmp_path / "ckpt_98").write_text("")
+    shutil.copytree(tmp_path / "ckpt_9", tmp_path / ".tmp-1-ckpt_97")
+    shutil.copytree(tmp_path / "ckpt_9", tmp_path / ".ckpt_96")
+
+    assert [path.name for path in numbered_checkpoints(tmp_path)] == ["ckpt_10", "ckpt_9", "ckpt_000000002"]
+    assert list(numbered_checkpoints(tmp_path / "nowhere")) == []
 
 
 SAVE_LOOP = """

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from rlmodule_torch import bridge, masked_mean, require_same_shape
+from rlmodule_torch import TorchMLPEncoder, bridge, masked_mean, require_same_shape, zero_padding
 
 
 def test_tensors_and_arrays_share_their_memory_on_the_cpu_both_ways() -> None:
@@ -90,6 +90,20 @@ def test_the_number_of_threads_holds_inside_and_is_restored_after_an_exception(c
     assert torch.get_num_threads() == before
 
 
+def test_what_is_made_inside_on_device_is_on_it_and_nothing_outside() -> None:
+    with bridge.on_device("meta"):
+        assert torch.zeros(1).device.type == "meta"
+        assert {p.device.type for p in TorchMLPEncoder(3, (4,), "tanh", 1.0).parameters()} == {"meta"}
+    assert torch.zeros(1).device.type == "cpu"
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "abacus", ""])
+def test_a_device_that_cannot_be_used_is_a_value_error_that_names_it(device: str) -> None:
+    with pytest.raises(ValueError, match=f"device '{device}' cannot be used"), bridge.on_device(device):
+        pass
+    assert torch.zeros(1).device.type == "cpu"
+
+
 MASK = torch.tensor([[True, True, False], [True, False, False]])
 
 
@@ -123,3 +137,18 @@ def test_columns_of_different_shapes_are_refused_before_they_broadcast() -> None
     require_same_shape(a=torch.zeros(3), b=torch.ones(3))
     with pytest.raises(ValueError, match=r"one shape, got logp \[4\], values \[4, 1\]"):
         require_same_shape(logp=torch.zeros(4), values=torch.zeros(4, 1))
+
+
+def test_padding_set_to_zero_first_cannot_come_back_in_a_gradient() -> None:
+    given = torch.tensor([[1.0, 2.0, float("nan")], [3.0, float("inf"), float("nan")]], requires_grad=True)
+    whole = torch.ones(2, 3)
+
+    clean, other = zero_padding(MASK, given, whole)
+    masked_mean(clean.exp() * other, MASK).backward()
+
+    assert clean.tolist() == [[1, 2, 0], [3, 0, 0]]
+    assert other.tolist() == [[1, 1, 0], [1, 0, 0]]
+    assert given.grad is not None
+    assert not given.grad[~MASK].any()
+    torch.testing.assert_close(given.grad[MASK], torch.tensor([1.0, 2.0, 3.0]).exp() / 3)
+    assert zero_padding(None, whole)[0] is whole

@@ -21,7 +21,7 @@ from rlmodule_algos.module_setup import build_modules
 from rlmodule_algos.reporting import Result, evaluation_result, training_result
 from rlmodule_algos.sampling import Actor, EnvRunner, Episode, action_filter, evaluate_episodes
 from rlmodule_algos.saving import load_algorithm_state, save_algorithm_state
-from rlmodule_algos.settings import ConfigError
+from rlmodule_algos.settings import ConfigError, PositiveInt, mismatch
 from rlmodule_core import DEFAULT_MODULE_ID, CheckpointError, RLModule
 from rlmodule_core.catalog_protocol import CatalogClass
 from rlmodule_core.nest import Nest, map_nest
@@ -146,8 +146,8 @@ class Algorithm(abc.ABC, Generic[Config]):
         Training is not disturbed: no state, counter or generator of it is touched.
         """
         wanted = self.config.evaluation_duration if num_episodes is None else num_episodes
-        if wanted < 1:
-            raise ValueError(f"evaluate: num_episodes must be at least 1, got {wanted}")
+        if mismatch(wanted, PositiveInt):
+            raise ConfigError(f"evaluate: num_episodes: {mismatch(wanted, PositiveInt)}")
         self._evaluations += 1  # so that each plays episodes of its own
         seeds = np.random.default_rng([self._evaluation_seed, self._evaluations])
         episodes: list[Episode] = []
@@ -197,14 +197,17 @@ class Algorithm(abc.ABC, Generic[Config]):
 
     @classmethod
     def from_checkpoint(cls, directory: str | Path, config: AlgorithmConfig | None = None) -> Algorithm[Any]:
-        """Make the algorithm that was saved, as it was.
+        """Make the algorithm that was saved, as it was; `Algorithm.from_checkpoint` makes any.
 
         `config` is needed only if the one that was saved holds classes or functions (an environment
         class, a module of your own), which are never imported because a file says so.
         """
-        saved = load_algorithm_state(Path(directory))
+        saved = load_algorithm_state(Path(directory), algorithm=getattr(cls, "name", None))
         if config is None:
-            config = cls.config_class.from_json(saved["config"])
+            kinds = {kind.name: kind for kind in Algorithm.__subclasses__()}
+            if saved["algorithm"] not in kinds:
+                raise CheckpointError(f"{directory}: {saved['algorithm']!r} is none of {sorted(kinds)}")
+            config = kinds[saved["algorithm"]].config_class.from_json(saved["config"])
         algorithm = config.build()
         try:
             algorithm.set_state(saved["state"])

@@ -139,10 +139,10 @@ class TorchFreeLogStdHead(TorchLayer):
 
 def dense(inputs: int, outputs: int, *, gain: float) -> nn.Linear:
     """Make a linear layer with orthogonal weights and zero biases."""
-    layer: nn.Linear = nn.utils.skip_init(nn.Linear, inputs, outputs)
+    layer: nn.Linear = nn.utils.skip_init(nn.Linear, inputs, outputs, device=torch.get_default_device())
     rng = current_generator()
     if rng is None:  # then the user's torch.manual_seed decides
-        rng = np.random.default_rng(int(torch.randint(2**62, ())))
+        rng = np.random.default_rng(int(torch.randint(2**62, (), device="cpu")))
     with torch.no_grad():
         layer.weight.copy_(torch.from_numpy(orthogonal(rng, outputs, inputs, gain=gain)))
         layer.bias.zero_()
