@@ -2,7 +2,7 @@
 
 import copy
 import pickle
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -86,12 +86,16 @@ def acts_alike(of: TorchActorCriticModule, form: NumpyPolicy) -> bool:
     return same[0]
 
 
+class Loss(NamedTuple):
+    total: torch.Tensor
+
+
 def step_of(of: TorchActorCriticModule) -> Any:
     """One step of an optimizer that has moved the weights into its flat buffer."""
 
     def loss(batch: Any, coefficients: Any) -> Any:
         out = of.forward_train(batch)
-        return (out["vf_preds"].pow(2).sum() + out["action_dist"].inputs.sum(),)
+        return Loss(out["vf_preds"].pow(2).sum() + out["action_dist"].inputs.sum())
 
     updater = TorchUpdater(of, loss)
     return lambda: updater.step({"obs": torch.ones(5, 3)}, {"lr": 0.1})

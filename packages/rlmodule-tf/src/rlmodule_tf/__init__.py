@@ -25,7 +25,7 @@ from rlmodule_tf.layers import (
     TfMLPEncoder,
     TfMLPHead,
 )
-from rlmodule_tf.masking import masked_mean, require_same_shape, zero_padding
+from rlmodule_tf.masking import constant, masked_mean, require_same_shape, squared_error, zero_padding
 from rlmodule_tf.module import TfRLModule
 from rlmodule_tf.updater import TfUpdater
 
@@ -44,7 +44,9 @@ __all__ = [
     "TfUpdater",
     "__version__",
     "as_distribution",
+    "constant",
     "masked_mean",
     "require_same_shape",
+    "squared_error",
     "zero_padding",
 ]

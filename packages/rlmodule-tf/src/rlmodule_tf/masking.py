@@ -24,6 +24,18 @@ def masked_mean(values: tf.Tensor, mask: tf.Tensor | None) -> tf.Tensor:
     return tf.reduce_sum(kept) / tf.maximum(tf.reduce_sum(tf.cast(mask, values.dtype)), 1)
 
 
+def constant(values: tf.Tensor) -> tf.Tensor:
+    """Return the values without their gradient."""
+    stopped: tf.Tensor = tf.stop_gradient(values)
+    return stopped
+
+
+def squared_error(values: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+    """Return `(values - targets)^2`, each."""
+    errors: tf.Tensor = tf.math.squared_difference(values, targets)
+    return errors
+
+
 def require_same_shape(**tensors: tf.Tensor) -> None:
     """Raise ValueError unless all shapes agree: `[N]` against `[N, 1]` would broadcast to `[N, N]`.
 

@@ -16,7 +16,7 @@ from rlmodule_torch.layers import (
     TorchMLPEncoder,
     TorchMLPHead,
 )
-from rlmodule_torch.masking import masked_mean, require_same_shape, zero_padding
+from rlmodule_torch.masking import constant, masked_mean, require_same_shape, squared_error, zero_padding
 from rlmodule_torch.module import TorchRLModule
 from rlmodule_torch.updater import TorchUpdater
 
@@ -35,7 +35,9 @@ __all__ = [
     "TorchUpdater",
     "__version__",
     "as_distribution",
+    "constant",
     "masked_mean",
     "require_same_shape",
+    "squared_error",
     "zero_padding",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn.functional import mse_loss
 
 
 def zero_padding(mask: Tensor | None, *columns: Tensor) -> tuple[Tensor, ...]:
@@ -23,6 +24,16 @@ def masked_mean(values: Tensor, mask: Tensor | None) -> Tensor:
         return values.mean()
     kept = torch.where(mask, values, torch.zeros_like(values))
     return kept.sum() / mask.sum().clamp(min=1)
+
+
+def constant(values: Tensor) -> Tensor:
+    """Return the values without their gradient."""
+    return values.detach()
+
+
+def squared_error(values: Tensor, targets: Tensor) -> Tensor:
+    """Return `(values - targets)^2`, each; one operation forward and one back."""
+    return mse_loss(values, targets, reduction="none")
 
 
 def require_same_shape(**tensors: Tensor) -> None:

@@ -5,6 +5,7 @@ Source of the optimizer: Kingma and Ba 2015, https://arxiv.org/abs/1412.6980 (Ad
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
@@ -70,10 +71,11 @@ class TorchUpdater:
         gradient.zero_()
         loss = self._loss_function(batch, coefficients)
         loss[0].backward()
-        norm = gradient.norm()
-        applied = bool(norm.isfinite())
+        norm = torch.linalg.vector_norm(gradient)
+        size = norm.item()  # the one wait for the device
+        applied = math.isfinite(size)
         if applied:
-            self._clip(gradient, norm)
+            self._clip(gradient, size)
             self._optimizer.param_groups[0]["lr"] = coefficients["lr"]
             self._optimizer.step()
         kept = type(loss)(*(field.detach() for field in loss))  # or every result would keep its graph
@@ -107,14 +109,15 @@ class TorchUpdater:
         step = torch.tensor(float(state["step"]), dtype=torch.float32, device=self._flat.device)
         self._optimizer.state[self._flat] = {"step": step, **moments}
 
-    def _clip(self, gradient: Tensor, norm: Tensor) -> None:
+    def _clip(self, gradient: Tensor, norm: float) -> None:
         if self._grad_clip is None:
             return
         limit = self._grad_clip
         if self._grad_clip_by == "value":
             gradient.clamp_(-limit, limit)
         elif self._grad_clip_by == "global_norm":
-            gradient.mul_((limit / norm).clamp(max=1.0))
+            if norm > limit:
+                gradient.mul_(limit / norm)
         else:
             for _, part in self._gradients:
                 part.mul_((limit / part.norm()).clamp(max=1.0))

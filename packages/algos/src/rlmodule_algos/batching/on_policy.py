@@ -36,38 +36,32 @@ class Evaluation:
 
 def evaluate_fragment(fragment: Fragment, module: RLModule, bridge: Bridge) -> Evaluation:
     """Run the module once over all observations of the fragment, without gradient."""
-    shape = fragment.rewards.shape
+    steps, rows = fragment.rewards.shape
+    shape = (steps + 1, rows)  # what follows the last step is evaluated with the rest
     with bridge.no_grad():
-        obs = map_nest(lambda array: array[:-1], fragment.obs)
-        output = module.forward_train({Columns.OBS: bridge.to_tensors(_merge(obs), module.device)})
+        output = module.forward_train({Columns.OBS: bridge.to_tensors(_merge(fragment.obs), module.device)})
         ACTOR_CRITIC_OUTPUT.check(output, where=f"{type(module).__name__}.forward_train, output")
         distribution = bridge.as_distribution(output[Columns.ACTION_DIST])
-        actions = bridge.to_tensors(_merge(fragment.actions), module.device)
+        # one action more, that of the last step again, so that actions and parameters have one length
+        acted = map_nest(lambda array: np.concatenate([array, array[-1:]]), fragment.actions)
+        actions = bridge.to_tensors(_merge(acted), module.device)
         values = bridge.to_numpy(output[Columns.VF_PREDS]).reshape(shape)
-        logp = bridge.to_numpy(distribution.logp(actions)).reshape(shape)
+        logp = bridge.to_numpy(distribution.logp(actions)).reshape(shape)[:-1]
         flat = distribution.to_numpy()
-        inputs = None if flat is None else flat.inputs.reshape(*shape, -1)
+        inputs = None if flat is None else flat.inputs.reshape(*shape, -1)[:-1]
         next_values = _next_values(fragment, values, module, bridge)
-    return Evaluation(values, next_values, logp, inputs)
+    return Evaluation(values[:-1], next_values, logp, inputs)
 
 
 def _next_values(fragment: Fragment, values: FloatArray, module: RLModule, bridge: Bridge) -> FloatArray:
-    """Within a row V(s_t+1) is known already; evaluate only what follows a row or a truncation."""
-    rows = np.arange(len(fragment.lengths))
+    """V(s_t+1) is in `values` `[T + 1, B]` already; evaluate only what follows a truncation."""
+    next_values = values[1:].copy()
     at_time, at_row = fragment.final_index.T
     cut = fragment.truncated[at_time, at_row]
-    bootstrap = map_nest(
-        lambda obs, final: np.concatenate([obs[fragment.lengths, rows], final[cut]]),
-        fragment.obs,
-        fragment.final_obs,
-    )
-    output = module.forward_train({Columns.OBS: bridge.to_tensors(bootstrap, module.device)})
-    following = bridge.to_numpy(output[Columns.VF_PREDS])
-
-    next_values = np.concatenate([values[1:], values[-1:]])
-    started = fragment.lengths > 0
-    next_values[fragment.lengths[started] - 1, rows[started]] = following[: len(rows)][started]
-    next_values[at_time[cut], at_row[cut]] = following[len(rows) :]
+    if cut.any():
+        final = map_nest(lambda array: array[cut], fragment.final_obs)
+        output = module.forward_train({Columns.OBS: bridge.to_tensors(final, module.device)})
+        next_values[at_time[cut], at_row[cut]] = bridge.to_numpy(output[Columns.VF_PREDS])
     return next_values
 
 

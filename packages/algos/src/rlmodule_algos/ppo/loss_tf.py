@@ -10,7 +10,7 @@ from typing import NamedTuple
 import tensorflow as tf
 from tensorflow import Tensor
 
-from rlmodule_tf.masking import masked_mean, require_same_shape, zero_padding
+from rlmodule_tf.masking import constant, masked_mean, require_same_shape, squared_error, zero_padding
 
 
 class PPOLoss(NamedTuple):
@@ -55,7 +55,7 @@ def ppo_loss(
     bonus = masked_mean(entropy, mask)  # S of (9)
     total = -(l_clip - vf_loss_coeff * l_vf + entropy_coeff * bonus)  # (9)
     if kl is None:
-        mean_kl = masked_mean(ratio - 1.0 - log_ratio, mask)
+        mean_kl = masked_mean(constant(ratio) - 1.0 - constant(log_ratio), mask)
     else:
         (kl,) = zero_padding(mask, kl)
         mean_kl = masked_mean(kl, mask)
@@ -78,10 +78,10 @@ def value_error(
     limit: float,
 ) -> Tensor:
     """L^VF of (9), `[N]`: the squared error, or one of its two clipped forms."""
-    error = (values - value_targets) ** 2
+    error = squared_error(values, value_targets)
     if mode == "error":  # no gradient where the error is large
         return tf.clip_by_value(error, 0.0, limit)
     if mode == "value":  # the worse of the new value and one kept near the old
         near = old_values + tf.clip_by_value(values - old_values, -limit, limit)
-        return tf.maximum(error, (near - value_targets) ** 2)
+        return tf.maximum(error, squared_error(near, value_targets))
     return error
