@@ -14,6 +14,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 
@@ -42,6 +43,12 @@ class BenchmarkError(RuntimeError):
 def main() -> None:
     """Measure and print."""
     options = parse_options()
+    missing = [name for name in ("rlmodule_algos", "rlmodule_torch", "torch") if find_spec(name) is None]
+    if missing:
+        sys.exit(
+            f"ppo_cartpole.py: {', '.join(missing)} not installed; run `hatch run bench` in the repository, "
+            "or pip install 'rlmodule-algos[torch]' first"
+        )
     try:
         peer, python = (None, None) if options.no_peer else (SB3, peer_python(SB3))
     except PeerError as error:

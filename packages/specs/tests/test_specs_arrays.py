@@ -118,6 +118,7 @@ def test_a_sample_varies_and_covers_its_limits() -> None:
     reals = listed(TensorSpec("100").sample())
     assert -1 <= min(reals) < -0.5
     assert 0.5 < max(reals) <= 1
+    assert np.isfinite(TensorSpec("100", dtype="complex64").sample()).all()
     ranks = {np.ndim(TensorSpec("...").sample(seed)) for seed in range(20)}
     assert ranks == {0, 1, 2}
     sizes = {size for seed in range(20) for size in np.shape(TensorSpec("b, _").sample(seed))}
@@ -209,7 +210,7 @@ def test_hypothesis_draws_data_that_satisfies_the_spec(spec: SpecType) -> None:
 def test_hypothesis_takes_sizes_draws_others_and_shrinks() -> None:
     hypothesis: Any = pytest.importorskip("hypothesis")
     strategies: Any = import_module("rlmodule_specs.strategies")
-    quick = hypothesis.settings(max_examples=200, database=None)
+    quick = hypothesis.settings(max_examples=200, deadline=None, derandomize=True, database=None)
 
     def smallest(spec: SpecType, wanted: Callable[[Any], bool], **sizes: int) -> Any:
         return hypothesis.find(strategies.from_spec(spec, **sizes), wanted, settings=quick)
@@ -315,3 +316,13 @@ def test_a_file_that_cannot_be_read_is_exit_code_2(files: Path, capsys: Printed)
     with pytest.raises(SystemExit) as usage:
         main([])
     assert usage.value.code == 2
+
+
+def test_every_number_that_numpy_and_torch_have_is_a_known_dtype() -> None:
+    for name in ("bool", "int8", "int64", "uint16", "float16", "float64", "complex64", "complex128"):
+        assert NumpyTensorSpec("b", dtype=np.dtype(name)) == NumpyTensorSpec("b", dtype=name)
+    torch: Any = pytest.importorskip("torch")
+    for dtype in {value for value in vars(torch).values() if isinstance(value, torch.dtype)}:
+        name = str(dtype).removeprefix("torch.")
+        if not name.startswith(("bits", "quint4", "quint2")):
+            assert TensorSpec("b", dtype=name) == TensorSpec("b", dtype=dtype)

@@ -308,3 +308,20 @@ def test_tensorflow_variables_are_tensors_and_ragged_ones_are_not() -> None:
     assert told(tensorflow.constant("x"), TensorSpec("", dtype="string")) == []
     unknown = tensorflow.Variable(tensorflow.zeros((2, 3)), shape=tensorflow.TensorShape(None))
     check({"x": unknown, "y": variable}, {"x": TensorSpec("b, 7"), "y": TensorSpec("b, 3")})
+
+
+@pytest.mark.parametrize(("shape", "size"), GOOD)
+def test_a_right_array_needs_no_walk(
+    framework: str, shape: str, size: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = SPECS[framework](shape, dtype="float32")
+    call = CallChecker({"x": one, "y": {"z": one}}, {"out": TensorSpec(shape)})
+    value = zeros(framework, *size)
+    data = {"x": value, "y": {"z": value}}
+    call.output({"out": value}, call.input(data))  # some classes are known from the first value on
+
+    def walk(*arguments: object, **options: object) -> None:
+        raise AssertionError("the compiled check did not accept")
+
+    monkeypatch.setattr("rlmodule_specs.checker.explain", walk)
+    call.output({"out": value}, call.input(data))

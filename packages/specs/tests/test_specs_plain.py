@@ -267,3 +267,48 @@ def test_a_spec_that_is_changed_after_a_check_is_read_anew() -> None:
     spec["a"] = str
     with pytest.raises(SpecError):
         check({"a": 1}, spec)
+
+
+class WithFieldNames:
+    _fields = ("obs",)
+    obs = 1
+
+
+class OddTuple(tuple[int, ...]):
+    _fields = "obs"
+
+
+def test_only_dataclasses_and_named_tuples_have_fields() -> None:
+    for data in (WithFieldNames(), OddTuple(), Batch):
+        with pytest.raises(SpecError, match="expected a mapping with key 'obs'"):
+            check(data, ["obs"])
+
+
+@pytest.mark.parametrize(
+    ("data", "spec"),
+    [
+        ({"a": 1}, {"a": int}),
+        ({"a": {"b": "x"}}, {"a": {"b": (int, str)}}),
+        ({"a": (1, [2])}, {"a": {0: int, 1: {0: int}}}),
+        (UserDict({"a": MappingProxyType({"b": 1})}), {"a": {"b": int}}),
+        ({"a": 1}, ["a"]),
+        (3, int),
+    ],
+)
+@pytest.mark.parametrize("exact", [False, True])
+def test_right_data_needs_no_walk(
+    data: object, spec: SpecType, exact: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checker = Checker(spec, exact=exact)
+
+    def walk(*arguments: object, **options: object) -> None:
+        raise AssertionError("the compiled check did not accept")
+
+    monkeypatch.setattr("rlmodule_specs.checker.explain", walk)
+    checker.check(data)
+    with pytest.raises(AssertionError, match="did not accept"):
+        checker.check(object())
+
+
+def test_a_checker_prints_what_it_checks() -> None:
+    assert repr(Checker({"a": int}, exact=True)) == "Checker(SpecDict({'a': int}), exact=True, values=False)"

@@ -134,6 +134,7 @@ def test_an_unknown_framework_is_refused(framework: str, message: str) -> None:
         ("float", "dtype 'float' is not the same in every framework: write 'float32' or 'float64'"),
         (int, "dtype 'int' is not the same in every framework: write 'int32' or 'int64'"),
         (complex, "dtype 'complex' is not the same in every framework: write 'complex64' or 'complex128'"),
+        ("half", "dtype 'half' is not the same in every framework: write 'float16'"),
         ("long", "dtype 'long' is not the same in every framework: write 'int64'"),
         (7, "dtype must be a name such as 'float32' or a framework's dtype, got 7"),
         (list, "dtype must be a name such as 'float32' or a framework's dtype, got <class 'list'>"),
@@ -244,3 +245,10 @@ def test_a_count_of_classes_is_a_size() -> None:
         TensorSpec("b").one_of(0)
     assert TensorSpec("b").one_of(1).classes == 1
     assert TensorSpec("b").within(1, 1).low == 1
+
+
+@pytest.mark.parametrize(
+    "dtype", ["float8_e3m4", "float8_e5m2", "float4_e2m1fn", "qint8", "complex256", "string"]
+)
+def test_a_dtype_of_one_framework_only_is_known_by_name(dtype: str) -> None:
+    assert TensorSpec("b", dtype=dtype).dtype == dtype

@@ -233,6 +233,12 @@ def test_the_spec_of_plain_data() -> None:
 
 
 def test_data_that_no_spec_can_say_is_refused() -> None:
+    deep: object = 1
+    for _ in range(150):
+        deep = {"x": deep}
+    assert infer(deep) == SpecDict({("x",) * 150: int})
+    with pytest.raises(ValueError, match="nested deeper than 150 levels"):
+        infer({"x": deep})
     loop: dict[str, object] = {}
     loop["x"] = loop
     with pytest.raises(ValueError, match="the data is nested deeper than 150 levels, or contains itself"):

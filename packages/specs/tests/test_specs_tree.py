@@ -168,7 +168,7 @@ def test_a_protocol_that_cannot_be_checked_is_refused() -> None:
 
 @pytest.mark.parametrize("spec", [None, int, TensorSpec("b")])
 def test_a_spec_dict_needs_keys(spec: SpecType) -> None:
-    with pytest.raises(ValueError, match="SpecDict needs a list or a mapping of keys, got "):
+    with pytest.raises(ValueError, match=r"^SpecDict needs a list or a mapping of keys, got "):
         SpecDict(spec)
 
 

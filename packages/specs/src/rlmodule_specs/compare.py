@@ -3,10 +3,10 @@
 from typing import NamedTuple
 
 from rlmodule_specs.describe import expectation
-from rlmodule_specs.paths import join
 from rlmodule_specs.ranges import limits_text
 from rlmodule_specs.tensor_spec import TensorSpec
 from rlmodule_specs.tree import Node, SpecDict, SpecType, canonical, written
+from rlmodule_specs.wording import join
 
 __all__ = ["Change", "diff"]
 

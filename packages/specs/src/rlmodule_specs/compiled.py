@@ -23,7 +23,9 @@ The loop never turns: it is there to be left.
 """
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from itertools import count
+from types import CodeType
 from typing import Protocol, cast
 
 from rlmodule_specs.frameworks import link, trusted
@@ -187,8 +189,14 @@ def compile_check(
     return _run(source, {**writer.globals, "slow": slow}), tuple(writer.names)
 
 
+@lru_cache(maxsize=1024)
+def _code(source: str) -> CodeType:
+    """Equal specs have equal sources; parsing one takes a hundred times longer than running it."""
+    return compile(source, "<rlmodule_specs check>", "exec")
+
+
 def _run(source: str, variables: dict[str, object]) -> Check:
-    exec(compile(source, "<rlmodule_specs check>", "exec"), variables)
+    exec(_code(source), variables)
     check = cast(Check, variables["check"])
     vars(check)["autograph_info__"] = {}  # AutoGraph's mark of code that it calls as it is
     return check

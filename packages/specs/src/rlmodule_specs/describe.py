@@ -4,11 +4,10 @@ from collections.abc import Mapping, Sequence
 from itertools import islice
 
 from rlmodule_specs.frameworks import TensorFacts, read_tensor
-from rlmodule_specs.paths import safe_repr
 from rlmodule_specs.shape import Axis
-from rlmodule_specs.spelling import nearest
 from rlmodule_specs.tensor_spec import TensorSpec
 from rlmodule_specs.tree import Node, SpecDict
+from rlmodule_specs.wording import nearest, safe_repr
 
 __all__ = ["class_name", "describe", "expectation", "missing", "tensor", "trouble"]
 

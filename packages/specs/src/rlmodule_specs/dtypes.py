@@ -6,13 +6,13 @@ A dtype object of a framework is recognised by the module of its class; no frame
 import re
 import sys
 
-from rlmodule_specs.spelling import suggestion
+from rlmodule_specs.wording import suggestion
 
 __all__ = ["dtype_name", "native_dtype", "parse_dtype"]
 
 KNOWN = (
-    *("bool", "int2", "int4", "int8", "int16", "int32", "int64", "uint1", "uint2", "uint4", "uint8"),
-    *("uint16", "uint32", "uint64", "bfloat16", "float16", "float32", "float64", "float128"),
+    *("bool", "bfloat16", "float16", "float32", "float64", "float128"),
+    *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64, 1, 2, 3, 4, 5, 6, 7)),
     *("complex32", "complex64", "complex128", "complex256"),
     *("float8_e3m4", "float8_e4m3", "float8_e4m3b11fnuz", "float8_e4m3fn", "float8_e4m3fnuz"),
     *("float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu", "float4_e2m1fn", "float4_e2m1fn_x2"),
@@ -52,13 +52,15 @@ def parse_dtype(dtype: object) -> str:
 def dtype_name(dtype: object) -> str | None:
     """The canonical name of a framework's dtype object, None where it is none."""
     if isinstance(dtype, type):
-        return _name_of_scalar_class(dtype)
+        return _name_of_scalar_class(dtype) or dtype_name(
+            getattr(dtype, "dtype", None)
+        )  # jnp.float32 holds it
     root = type(dtype).__module__.partition(".")[0]
     if root == "torch" and type(dtype).__name__ == "dtype":
         return str(dtype).removeprefix("torch.")
     if root not in HAVE_A_NAME:
         return None
-    name = getattr(getattr(dtype, "dtype", dtype), "name", None)  # jnp.float32 holds its dtype
+    name = getattr(getattr(dtype, "dtype", dtype), "name", None)
     return name.removesuffix("_ref") if isinstance(name, str) else None
 
 

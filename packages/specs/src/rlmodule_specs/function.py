@@ -14,10 +14,10 @@ from functools import wraps
 from typing import Annotated, ParamSpec, TypeVar, get_args, get_origin, get_type_hints, overload
 
 from rlmodule_specs.checker import CallChecker
-from rlmodule_specs.spelling import suggestion
 from rlmodule_specs.switching import DEFAULT, switch
 from rlmodule_specs.tensor_spec import TensorSpec
 from rlmodule_specs.tree import SpecDict, SpecType
+from rlmodule_specs.wording import suggestion
 
 __all__ = ["checked"]
 

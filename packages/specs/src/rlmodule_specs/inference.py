@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 
-from rlmodule_specs.containers import field_names
+from rlmodule_specs.explain import field_names
 from rlmodule_specs.frameworks import framework_of, read_tensor
 from rlmodule_specs.merging import DEEPEST
-from rlmodule_specs.paths import join, safe_repr
 from rlmodule_specs.tensor_spec import TensorSpec
 from rlmodule_specs.tree import Key, Node, SpecDict
+from rlmodule_specs.wording import join, safe_repr
 
 __all__ = ["infer"]
 

@@ -8,14 +8,12 @@ import math
 from collections.abc import Callable
 from random import Random
 
-from rlmodule_specs.arrays import filled, of_values
+from rlmodule_specs.arrays import draw, filled, of_values
 from rlmodule_specs.describe import class_name
-from rlmodule_specs.elements import draw
-from rlmodule_specs.paths import join
 from rlmodule_specs.shape import ANY, DOTS, parse_sizes
-from rlmodule_specs.spelling import suggestion
 from rlmodule_specs.tensor_spec import TensorSpec
 from rlmodule_specs.tree import Node, SpecDict, SpecType, canonical, fixed_sizes, leaves
+from rlmodule_specs.wording import join, suggestion
 
 __all__ = ["assemble", "fill", "known_sizes", "names_of", "sample"]
 

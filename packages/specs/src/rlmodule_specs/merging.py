@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from types import UnionType
 from typing import TypeAlias
 
-from rlmodule_specs.paths import join, safe_repr
 from rlmodule_specs.tensor_spec import TensorSpec
+from rlmodule_specs.wording import join, safe_repr
 
 __all__ = ["Built", "Key", "Path", "build"]
 

@@ -12,10 +12,9 @@ import json
 import sys
 from typing import Any
 
-from rlmodule_specs.paths import join, safe_repr
-from rlmodule_specs.spelling import suggestion
 from rlmodule_specs.tensor_spec import TensorSpec
 from rlmodule_specs.tree import Key, Node, SpecDict, SpecType, canonical
+from rlmodule_specs.wording import join, safe_repr, suggestion
 
 __all__ = ["from_json", "to_json"]
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from keyword import iskeyword
 from typing import SupportsIndex
 
-from rlmodule_specs.spelling import suggestion
+from rlmodule_specs.wording import suggestion
 
 __all__ = ["ANY", "DOTS", "Axis", "is_name", "parse_shape", "parse_sizes"]
 

@@ -4,8 +4,7 @@ import math
 
 from hypothesis import strategies as st
 
-from rlmodule_specs.arrays import of_values
-from rlmodule_specs.elements import bounds, kind
+from rlmodule_specs.arrays import bounds, kind, of_values
 from rlmodule_specs.make import assemble, known_sizes, names_of
 from rlmodule_specs.ranges import limits
 from rlmodule_specs.shape import ANY, DOTS

@@ -7,7 +7,7 @@ from typing import NoReturn, Self, SupportsIndex
 from rlmodule_specs.dtypes import parse_dtype
 from rlmodule_specs.frameworks import FRAMEWORKS, Framework
 from rlmodule_specs.shape import Axis, is_name, parse_shape, parse_sizes
-from rlmodule_specs.spelling import suggestion
+from rlmodule_specs.wording import suggestion
 
 __all__ = ["JaxTensorSpec", "NumpyTensorSpec", "TensorSpec", "TfTensorSpec", "TorchTensorSpec"]
 

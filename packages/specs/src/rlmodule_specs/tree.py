@@ -14,8 +14,8 @@ from types import UnionType
 from typing import NamedTuple, NoReturn, Protocol, TypeAlias
 
 from rlmodule_specs.merging import Built, Key, Path, build
-from rlmodule_specs.paths import join, safe_repr
 from rlmodule_specs.tensor_spec import TensorSpec
+from rlmodule_specs.wording import join, safe_repr
 
 __all__ = ["Given", "Key", "Node", "SpecDict", "SpecType", "canonical", "fixed_sizes", "leaves", "written"]
 
@@ -164,7 +164,7 @@ def fixed_sizes(node: Node) -> dict[str, Given]:
             first = given.setdefault(name, Given(size, path))
             if first.size != size:
                 raise ValueError(
-                    f"{name!r} is given as {first.size} by {first.path or '(root)'} and as {size} by {path}: "
+                    f"{name!r} is given as {first.size} by {first.path} and as {size} by {path}: "
                     "a name has one size in the whole check, use two names"
                 )
     return given

@@ -1,8 +1,32 @@
-"""The nearest known name, for messages about a name that is not known."""
+"""The words of messages: where a value stands, `obs.arm[2]`, and which name was meant."""
 
 from collections.abc import Iterable
 
-__all__ = ["nearest", "suggestion"]
+__all__ = ["join", "nearest", "safe_repr", "suggestion"]
+
+LONGEST = 60  # characters of a foreign repr
+
+
+def safe_repr(value: object) -> str:
+    """`repr`, one short line, whatever the value's own code does."""
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:
+        return f"<{type(value).__name__}>"
+    return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
+
+
+def join(path: str, key: object) -> str:
+    """The path of what stands under `key`.
+
+    >>> join(join(join("", "obs"), "arm"), 2)
+    'obs.arm[2]'
+    >>> join("obs", "left arm")
+    "obs['left arm']"
+    """
+    if isinstance(key, str) and key.isidentifier():
+        return f"{path}.{key}" if path else str(key)
+    return f"{path}[{safe_repr(key)}]"
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
