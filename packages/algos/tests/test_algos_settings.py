@@ -269,3 +269,19 @@ def test_every_setter_takes_exactly_the_group_that_is_declared_for_it() -> None:
         for name in declared_settings(declared):
             text = refusal(lambda config, group=group, name=name: getattr(config, group)(**{name: object()}))  # type: ignore[misc]
             assert f"{name}: expected" in text
+
+
+@pytest.mark.parametrize(
+    ("elsewhere", "here"), [("learning_rate", "lr"), ("n_epochs", "num_epochs"), ("gae_lambda", "lambda_")]
+)
+def test_a_setting_as_another_library_names_it_is_answered_with_its_name_here(
+    elsewhere: str, here: str
+) -> None:
+    given: dict[str, Any] = {elsewhere: 0.1}
+    with pytest.raises(ConfigError, match=f"'{elsewhere}' is '{here}' here"):
+        PPOConfig().training(**given)
+
+
+def test_a_setting_like_no_other_is_answered_with_all_there_are() -> None:
+    with pytest.raises(ConfigError, match="unknown setting 'zzz', known are adam_epsilon, "):
+        PPOConfig().training(zzz=1)  # type: ignore[call-arg]

@@ -76,5 +76,6 @@ def _is_bool(value: object) -> bool:
 def _explain(key: object, known: list[str]) -> str:
     if key == "custom_model":
         return "'custom_model' is not a setting: pass your module as rl_module_spec"
-    nearest = difflib.get_close_matches(str(key), known, n=1, cutoff=0.0)[0]
-    return f"unknown key {key!r}, did you mean {nearest!r}?"
+    nearest = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
+    hint = f"did you mean {nearest[0]!r}?" if nearest else f"known are {', '.join(known)}"
+    return f"unknown key {key!r}, {hint}"

@@ -141,5 +141,6 @@ def _describe(hint: Any) -> str:
 def _unknown(name: str, known: list[str], renamed: Mapping[str, str]) -> str:
     if name in renamed:
         return f"{name!r} is {renamed[name]} here"
-    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
-    return f"unknown setting {name!r}, did you mean {nearest!r}?"
+    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f"did you mean {nearest[0]!r}?" if nearest else f"known are {', '.join(known)}"
+    return f"unknown setting {name!r}, {hint}"

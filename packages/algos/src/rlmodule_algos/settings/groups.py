@@ -17,10 +17,20 @@ RENAMED = {
     "num_workers": "'num_env_runners'",
     "num_envs_per_worker": "'num_envs_per_env_runner'",
     "lambda": "'lambda_'",
+    "gae_lambda": "'lambda_'",
+    "learning_rate": "'lr'",
+    "batch_size": "'minibatch_size'",
+    "n_epochs": "'num_epochs'",
+    "clip_range": "'clip_param'",
+    "ent_coef": "'entropy_coeff'",
+    "vf_coef": "'vf_loss_coeff'",
+    "max_grad_norm": "'grad_clip'",
+    "normalize_advantage": "'standardize_advantages'",
+    "target_kl": "'kl_target', with use_kl_loss=True,",
     "use_critic": "gone: every actor-critic algorithm has a critic",
     "custom_model": "not a setting; your module goes to .rl_module(rl_module_spec=...)",
 }
-"""Names of other versions, and what to say instead."""
+"""Names of other versions and libraries, and what to say instead."""
 
 
 Seed: TypeAlias = Annotated[int, Range(0, 2**32 - 1)]
