@@ -22,6 +22,7 @@ from rlmodule_algos.frameworks import Bridge
 from rlmodule_algos.sampling.acting import Actor
 from rlmodule_algos.sampling.episodes import EpisodeTracker
 from rlmodule_algos.sampling.recorder import Recorder
+from rlmodule_algos.sampling.threads import one_blas_thread
 from rlmodule_core import RLModule
 from rlmodule_core.nest import Nest, leaves_with_paths
 
@@ -54,7 +55,8 @@ class EnvRunner:
         if num_steps < 1:
             raise ValueError(f"sample: num_steps must be at least 1, got {num_steps}")
         try:
-            return self._sample(num_steps, weights_version)
+            with one_blas_thread():
+                return self._sample(num_steps, weights_version)
         except BaseException:
             self._start_over()
             raise

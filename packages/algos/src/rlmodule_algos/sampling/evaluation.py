@@ -9,6 +9,7 @@ from rlmodule_algos.frameworks import Bridge
 from rlmodule_algos.sampling.acting import Actor
 from rlmodule_algos.sampling.env_runner import action_filter
 from rlmodule_algos.sampling.episodes import Episode
+from rlmodule_algos.sampling.threads import one_blas_thread
 from rlmodule_core import RLModule
 
 
@@ -26,13 +27,14 @@ def evaluate_episodes(
     playing = np.ones(stream.num_envs, dtype=bool)
     returns = np.zeros(stream.num_envs)
     lengths = np.zeros(stream.num_envs, dtype=np.int64)
-    while playing.any():
-        actions = actor.explore(stream.obs).actions if explore else actor.exploit(stream.obs)
-        transition = stream.step(for_env(actions))
-        returns[playing] += transition.rewards[playing]
-        lengths += playing
-        if transition.ended is not None:
-            playing &= ~transition.ended
+    with one_blas_thread():
+        while playing.any():
+            actions = actor.explore(stream.obs).actions if explore else actor.exploit(stream.obs)
+            transition = stream.step(for_env(actions))
+            returns[playing] += transition.rewards[playing]
+            lengths += playing
+            if transition.ended is not None:
+                playing &= ~transition.ended
     if not np.isfinite(returns).all():
         env = np.flatnonzero(~np.isfinite(returns))[0]
         raise EnvError(f"environment {env}: its return is not finite, {returns[env]}, in evaluation")
