@@ -78,6 +78,21 @@ def test_a_module_without_values_is_told_what_the_algorithm_needs() -> None:
         algorithm.train()
 
 
+class ColumnOfValuesModule(PlainModule):
+    def _forward_train(self, batch: Mapping[str, Any], **kwargs: Any) -> dict[str, Any]:
+        output = super()._forward_train(batch)
+        return {**output, "vf_preds": output["vf_preds"].unsqueeze(-1)}
+
+
+def test_values_of_shape_n_1_are_refused_with_the_shape_that_is_needed() -> None:
+    spec = SingleAgentRLModuleSpec(module_class=ColumnOfValuesModule)
+    with config().rl_module(rl_module_spec=spec).build() as algorithm, pytest.raises(SpecError) as error:
+        algorithm.train()
+
+    assert "ColumnOfValuesModule.forward_train" in str(error.value)
+    assert "vf_preds:  expected [n], got [264, 1]" in str(error.value)
+
+
 def test_an_observation_space_that_no_encoder_takes_is_refused_when_building() -> None:
     class Words(gym.Env[str, np.int64]):
         observation_space = spaces.Text(5)

@@ -16,11 +16,11 @@ from rlmodule_algos.frameworks import Bridge
 from rlmodule_algos.returns import gae
 from rlmodule_core import Columns, RLModule
 from rlmodule_core.nest import Nest, map_nest
-from rlmodule_specs import Checker
+from rlmodule_specs import Checker, TensorSpec
 
 FloatArray = npt.NDArray[np.float32]
 
-ACTOR_CRITIC_OUTPUT = Checker([Columns.ACTION_DIST, Columns.VF_PREDS])
+ACTOR_CRITIC_OUTPUT = Checker({Columns.ACTION_DIST: None, Columns.VF_PREDS: TensorSpec("n")})
 """What forward_train of any module must give an actor-critic algorithm."""
 
 
