@@ -17,12 +17,14 @@ NEUTRAL = ["rlmodule_specs", "rlmodule_core", "rlmodule_catalogs", "rlmodule_alg
 
 
 def imported_names(source: str) -> Iterator[str]:
-    """Yield every module name that a source imports anywhere, also inside functions."""
+    """Yield every module name that a source imports anywhere, also inside functions and by its string."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             yield node.module or ""
+        elif isinstance(node, ast.Call) and "import" in ast.unparse(node.func):
+            yield from (str(word.value) for word in node.args if isinstance(word, ast.Constant))
 
 
 def foreign_imports(path: Path, allowed: set[str]) -> list[str]:

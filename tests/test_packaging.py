@@ -57,9 +57,3 @@ def test_test_files_have_names_of_their_own() -> None:
     names = [path.name for path in [*ROOT.glob("packages/*/tests/**/*.py"), *ROOT.glob("tests/**/*.py")]]
 
     assert sorted(names) == sorted(set(names))
-
-
-def test_the_torch_of_the_environments_is_a_cpu_build() -> None:
-    import torch
-
-    assert torch.version.cuda is None, "a lost find-links setting made this download gigabytes"

@@ -2,7 +2,7 @@
 
 Once may be luck, so it counts when two iterations in a row reach it.
 
-The first seed runs by default; `-m long -s` runs five and prints steps and seconds of each.
+The first seed runs by default; `-m "long or not long" -s` runs five and prints steps and seconds of each.
 """
 
 from __future__ import annotations

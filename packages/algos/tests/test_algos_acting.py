@@ -211,3 +211,10 @@ def test_log_probs_of_single_components_are_refused_with_what_to_do() -> None:
     runner, _made, _module = runner_of(NotIndependent, BOX)
     with pytest.raises(ValueError, match=r"NotIndependent.*shape \[3, 2\], expected \[3\].*Independent"):
         runner.sample(2)
+
+
+def test_a_box_with_some_bounds_is_clipped_where_it_has_them() -> None:
+    low, high = np.array([-0.1, -np.inf], np.float32), np.array([0.1, np.inf], np.float32)
+    for_env = action_filter(spaces.Box(low, high))
+
+    np.testing.assert_allclose(for_env(np.array([[3.0, 3.0], [-3.0, -3.0]])), [[0.1, 3.0], [-0.1, -3.0]])

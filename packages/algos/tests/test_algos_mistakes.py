@@ -84,13 +84,22 @@ class ColumnOfValuesModule(PlainModule):
         return {**output, "vf_preds": output["vf_preds"].unsqueeze(-1)}
 
 
+def test_a_kl_penalty_with_a_native_distribution_is_refused_with_what_to_do() -> None:
+    spec = SingleAgentRLModuleSpec(module_class=PlainModule)
+    with (
+        config(use_kl_loss=True).rl_module(rl_module_spec=spec).build() as algorithm,
+        pytest.raises(ConfigError, match="use_kl_loss needs a distribution with flat parameters"),
+    ):
+        algorithm.train()
+
+
 def test_values_of_shape_n_1_are_refused_with_the_shape_that_is_needed() -> None:
     spec = SingleAgentRLModuleSpec(module_class=ColumnOfValuesModule)
     with config().rl_module(rl_module_spec=spec).build() as algorithm, pytest.raises(SpecError) as error:
         algorithm.train()
 
     assert "ColumnOfValuesModule.forward_train" in str(error.value)
-    assert "vf_preds:  expected [n], got [264, 1]" in str(error.value)
+    assert "vf_preds:  expected torch [n], got torch [264, 1]" in str(error.value)
 
 
 def test_an_observation_space_that_no_encoder_takes_is_refused_when_building() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -14,8 +14,10 @@ from torch import nn
 
 from rlmodule_algos import PPOConfig
 from rlmodule_algos.batching import evaluate_fragment
+from rlmodule_algos.ppo import PPOTorchRLModule
 from rlmodule_core import RLModuleConfig, SingleAgentRLModuleSpec
-from rlmodule_torch import TorchRLModule
+from rlmodule_torch import TorchCategorical, TorchRLModule
+from rlmodule_torch.updater import StepResult
 
 SMALL: dict[str, Any] = {
     "train_batch_size": 256,
@@ -70,6 +72,23 @@ def test_before_the_first_update_recomputed_log_probs_equal_those_of_acting(
             gap = np.abs(recomputed - fragment.action_logp)[fragment.mask]
             assert gap.max() < 1e-4
             algorithm.train()
+
+
+class SharperModule(PPOTorchRLModule):
+    """Replaces what makes its distributions on the module itself, not in a method."""
+
+    def __init__(self, config: RLModuleConfig) -> None:
+        super().__init__(config)
+        self.make_distribution = lambda inputs: TorchCategorical(10.0 * inputs + torch.tensor([0.0, 9.0]))
+
+
+def test_ratio_one_holds_for_a_module_that_replaces_its_distributions() -> None:
+    spec = SingleAgentRLModuleSpec(module_class=SharperModule)
+    with config().rl_module(rl_module_spec=spec).build() as algorithm:
+        (fragment,) = algorithm.pool.sample(256)["default_policy"]
+        recomputed = evaluate_fragment(fragment, algorithm.get_module(), algorithm.framework.bridge).logp
+
+        assert np.abs(recomputed - fragment.action_logp)[fragment.mask].max() < 1e-4
 
 
 def test_ratio_one_holds_for_a_module_with_a_native_distribution() -> None:
@@ -132,6 +151,51 @@ def test_changing_a_hyperparameter_changes_what_is_learned(
             return [algorithm.train()["learners"]["default_policy"] for _ in range(3)]
 
     assert learned(**base) != learned(**{**base, **changed})
+
+
+def test_scheduled_settings_follow_the_env_steps_sampled() -> None:
+    with config(lr=[[0, 1e-2], [512, 1e-3]], entropy_coeff=[[0, 0.1], [512, 0.0]]).build() as algorithm:
+        learned = [algorithm.train()["learners"]["default_policy"] for _ in range(4)]
+
+    for name, last in (("curr_lr", 1e-3), ("curr_entropy_coeff", 0.0)):
+        values = [result[name] for result in learned]
+        assert values[0] > values[1] >= values[2] == values[3] == last
+
+
+def test_every_epoch_uses_every_step_once_in_an_order_of_its_own() -> None:
+    seen: list[np.ndarray[Any, Any]] = []
+
+    class Result(NamedTuple):
+        total: torch.Tensor
+
+    class Recording:
+        def step(self, batch: Mapping[str, Any], coefficients: Mapping[str, float]) -> StepResult:
+            seen.append(batch["row"].numpy().copy())
+            return StepResult(Result(torch.zeros(())), torch.zeros(()), True)
+
+    with config().build() as algorithm:
+        algorithm.learner._updaters["default_policy"] = Recording()  # type: ignore[assignment]
+        rows = {"row": np.arange(10)}
+        algorithm.learner.update("default_policy", rows, num_epochs=2, minibatch_size=4, coefficients={})
+
+    first, second = np.concatenate(seen[:3]), np.concatenate(seen[3:])
+    assert [len(part) for part in seen] == [3, 3, 4] * 2
+    assert sorted(first) == sorted(second) == list(range(10))
+    assert list(first) != list(second)
+    assert list(first) != list(range(10))
+
+
+def test_updates_that_are_all_skipped_leave_the_keys_as_nan() -> None:
+    with config().build() as algorithm:
+        module = algorithm.get_module()
+        assert isinstance(module, nn.Module)
+        with torch.no_grad():
+            for parameter in module.vf.parameters():  # type: ignore[union-attr]
+                parameter.fill_(torch.nan)
+        learned = algorithm.train()["learners"]["default_policy"]
+
+    assert math.isnan(learned["total_loss"])
+    assert learned["num_skipped_updates"] > 0
 
 
 # --- results ----------------------------------------------------------------------------------

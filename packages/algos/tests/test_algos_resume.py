@@ -87,6 +87,13 @@ def test_two_runs_restored_from_one_checkpoint_go_on_alike(tmp_path: Path) -> No
         assert same_weights(first, second)
 
 
+def test_two_evaluations_play_episodes_of_their_own() -> None:
+    with config().build() as algorithm:
+        first, second = (algorithm.evaluate(8)["evaluation"]["episode_returns"] for _ in range(2))
+
+    assert first != second
+
+
 def test_a_checkpoint_of_another_architecture_is_refused_and_nothing_changes(tmp_path: Path) -> None:
     with config().build() as small, config(model={"fcnet_hiddens": [8]}).build() as other:
         small.train()

@@ -113,7 +113,8 @@ class Algorithm(abc.ABC, Generic[Config]):
     def train(self) -> Result:
         """Run one iteration and return what happened in it.
 
-        The keys are always the same; statistics of episodes are NaN until the first one ends.
+        The keys are always the same, but for `evaluation` in the iterations that evaluate; statistics
+        of episodes are NaN until the first one ends.
         Raises RuntimeError after `stop()`.
         """
         if self._stopped:
@@ -143,7 +144,8 @@ class Algorithm(abc.ABC, Generic[Config]):
     def evaluate(self, num_episodes: int | None = None, *, explore: bool = False) -> Result:
         """Play whole episodes in environments of their own; greedy, unless `explore`.
 
-        Training is not disturbed: no state, counter or generator of it is touched.
+        Training is not disturbed: no state, counter or generator of it is touched. (A distribution of
+        the framework's own draws from the framework's generator, so with `explore` it moves that.)
         """
         wanted = self.config.evaluation_duration if num_episodes is None else num_episodes
         if mismatch(wanted, PositiveInt):
@@ -188,12 +190,13 @@ class Algorithm(abc.ABC, Generic[Config]):
         Raises CheckpointError, and changes nothing, if there is none or it does not fit.
         """
         saved = load_algorithm_state(Path(directory), algorithm=self.name)["state"]
-        before = self.learner.get_state()
+        before = self.get_state()
         try:
             self.set_state(saved)
         except (KeyError, TypeError, ValueError) as error:
-            self.learner.set_state(before)
-            raise CheckpointError(f"{directory}: does not fit this run: {error}") from error
+            self.set_state(before)
+            reason = f"it lacks {error}" if isinstance(error, KeyError) else error
+            raise CheckpointError(f"{directory}: does not fit this run: {reason}") from error
 
     @classmethod
     def from_checkpoint(cls, directory: str | Path, config: AlgorithmConfig | None = None) -> Algorithm[Any]:
@@ -210,7 +213,7 @@ class Algorithm(abc.ABC, Generic[Config]):
             config = kinds[saved["algorithm"]].config_class.from_json(saved["config"])
         algorithm = config.build()
         try:
-            algorithm.set_state(saved["state"])
+            algorithm.restore(directory)
         except BaseException:
             algorithm.stop()
             raise
@@ -227,10 +230,10 @@ class Algorithm(abc.ABC, Generic[Config]):
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Set what `get_state` returned; the environments start anew. See `restore` for a safe way."""
+        iteration, seconds = state["iteration"], state["seconds"]
         self.learner.set_state(state["learner"])
         self._runner.set_state(state["runner"])
-        self.iteration = state["iteration"]
-        self._seconds = state["seconds"]
+        self.iteration, self._seconds = iteration, seconds
 
     def stop(self) -> None:
         """Release the environments; calling it again does nothing."""

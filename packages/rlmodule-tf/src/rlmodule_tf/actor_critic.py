@@ -37,7 +37,7 @@ class TfActorCriticModule(TfRLModule):
         self.pi: Any = catalog.get_pi_head_config().build("tf")
         self.vf: Any = catalog.get_vf_head_config().build("tf")
         self._dist_config = catalog.get_action_dist_config()
-        self.make_distribution = self._dist_config.build("tf")
+        self.make_distribution = self._made_distribution = self._dist_config.build("tf")
 
     def _forward_train(self, batch: Batch, **kwargs: Any) -> Output:
         actor, critic = self.encoder(batch[Columns.OBS])
@@ -70,6 +70,8 @@ class TfActorCriticModule(TfRLModule):
         if any(getattr(own, name) is not getattr(default, name) for name in _ACTING):
             return None
         if type(self.encoder) is not TfActorCriticEncoder:
+            return None
+        if self.make_distribution is not self._made_distribution:  # replaced on this very module
             return None
         encoder, head = (
             part.numpy_layers() if isinstance(part, DENSE) else None for part in (self.encoder.actor, self.pi)

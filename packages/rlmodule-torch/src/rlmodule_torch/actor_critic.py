@@ -37,7 +37,7 @@ class TorchActorCriticModule(TorchRLModule):
         self.pi: nn.Module = catalog.get_pi_head_config().build("torch")
         self.vf: nn.Module = catalog.get_vf_head_config().build("torch")
         self._dist_config = catalog.get_action_dist_config()
-        self.make_distribution = self._dist_config.build("torch")
+        self.make_distribution = self._made_distribution = self._dist_config.build("torch")
 
     def _forward_train(self, batch: Batch, **kwargs: Any) -> Output:
         actor, critic = self.encoder(batch[Columns.OBS])
@@ -71,9 +71,12 @@ class TorchActorCriticModule(TorchRLModule):
             return None
         if type(self.encoder) is not TorchActorCriticEncoder:
             return None
-        encoder, head = (
-            part.numpy_layers() if isinstance(part, DENSE) else None for part in (self.encoder.actor, self.pi)
-        )
+        if self.make_distribution is not self._made_distribution:  # replaced on this very module
+            return None
+        acting = (self.encoder.actor, self.pi)
+        if any(part._forward_hooks or part._forward_pre_hooks for part in acting):
+            return None
+        encoder, head = (part.numpy_layers() if isinstance(part, DENSE) else None for part in acting)
         if encoder is None or head is None:
             return None
         layers = encoder.then(head)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -20,8 +21,11 @@ from rlmodule_specs import Checker, TensorSpec
 
 FloatArray = npt.NDArray[np.float32]
 
-ACTOR_CRITIC_OUTPUT = Checker({Columns.ACTION_DIST: None, Columns.VF_PREDS: TensorSpec("n")})
-"""What forward_train of any module must give an actor-critic algorithm."""
+
+@cache
+def actor_critic_output(framework: str) -> Checker:
+    """Return the check of what forward_train must give an actor-critic algorithm: values are `[N]`."""
+    return Checker({Columns.ACTION_DIST: None, Columns.VF_PREDS: TensorSpec("n", framework=framework)})
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,8 @@ def evaluate_fragment(fragment: Fragment, module: RLModule, bridge: Bridge) -> E
     shape = (steps + 1, rows)  # what follows the last step is evaluated with the rest
     with bridge.no_grad():
         output = module.forward_train({Columns.OBS: bridge.to_tensors(_merge(fragment.obs), module.device)})
-        ACTOR_CRITIC_OUTPUT.check(output, where=f"{type(module).__name__}.forward_train, output")
+        where = f"{type(module).__name__}.forward_train, output"
+        actor_critic_output(module.framework).check(output, where=where)
         distribution = bridge.as_distribution(output[Columns.ACTION_DIST])
         # one action more, that of the last step again, so that actions and parameters have one length
         acted = map_nest(lambda array: np.concatenate([array, array[-1:]]), fragment.actions)

@@ -89,9 +89,9 @@ class Learner:
                 }
                 results.append(updater.step(minibatch, coefficients))
         applied = [result for result in results if result.applied]
+        names = [*results[0].loss._fields, "grad_norm"]
         if not applied:
-            return UpdateResult(num_skipped=len(results))
-        names = [*applied[0].loss._fields, "grad_norm"]
+            return UpdateResult(dict.fromkeys(names, float("nan")), num_skipped=len(results))
         means = bridge.mean_of([(*result.loss, result.grad_norm) for result in applied])
         return UpdateResult(dict(zip(names, means, strict=True)), len(results) - len(applied))
 

@@ -14,6 +14,7 @@ from rlmodule_algos.frameworks import Framework
 from rlmodule_algos.learning import adapted_kl_coefficient, value_at
 from rlmodule_algos.ppo.config import PPOConfig
 from rlmodule_algos.returns import explained_variance, standardize
+from rlmodule_algos.settings import ConfigError
 from rlmodule_catalogs import PPOCatalog
 from rlmodule_core import Columns, RLModule
 from rlmodule_core.nest import Nest
@@ -77,6 +78,11 @@ class PPO(Algorithm[PPOConfig]):
                 for fragment in fragments
             ]
         )
+        if config.use_kl_loss and Columns.ACTION_DIST_INPUTS not in batch:
+            raise ConfigError(
+                f"training: use_kl_loss needs a distribution with flat parameters, but the one of "
+                f"{type(module).__name__} is the framework's own; return TorchCategorical, say"
+            )
         if config.standardize_advantages:
             batch[Columns.ADVANTAGES] = standardize(batch[Columns.ADVANTAGES])
         return batch

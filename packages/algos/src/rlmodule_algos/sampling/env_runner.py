@@ -107,7 +107,7 @@ def action_filter(space: gym.Space[Any]) -> Callable[[Nest], Nest]:
 
     Only the environment's copy is clipped; the fragment keeps what was drawn.
     """
-    if isinstance(space, spaces.Box) and (space.is_bounded("below") or space.is_bounded("above")):
+    if isinstance(space, spaces.Box) and (np.isfinite(space.low).any() or np.isfinite(space.high).any()):
         low, high, dtype = space.low, space.high, space.dtype
         return lambda actions: np.clip(actions, low, high).astype(dtype, copy=False)
     return lambda actions: actions
