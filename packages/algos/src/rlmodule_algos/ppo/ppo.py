@@ -80,7 +80,7 @@ class PPO(Algorithm[PPOConfig]):
         )
         if config.use_kl_loss and Columns.ACTION_DIST_INPUTS not in batch:
             raise ConfigError(
-                f"training: use_kl_loss needs a distribution with flat parameters, but the one of "
+                "training: use_kl_loss needs a distribution with flat parameters, but the one of "
                 f"{type(module).__name__} is the framework's own; return TorchCategorical, say"
             )
         if config.standardize_advantages:
