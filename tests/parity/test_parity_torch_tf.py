@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import gymnasium as gym
@@ -232,3 +233,27 @@ def test_ppos_loss_and_its_gradients_agree_with_padding_too(mode: str, with_kl: 
         np.testing.assert_allclose(gradient, theirs[name].grad, 1e-5, 1e-6)
         assert gradient.any()
         assert not gradient[N - padded :].any() or not padded  # padding never teaches
+
+
+@pytest.mark.parametrize(("space", "model"), CASES)
+@pytest.mark.parametrize("to_tf", [True, False])
+def test_a_checkpoint_of_one_framework_loads_into_the_class_of_the_other(
+    space: gym.Space[Any], model: dict[str, Any], to_tf: bool, tmp_path: Path
+) -> None:
+    pair: list[Any] = [TorchActorCriticModule, TfActorCriticModule]
+    source, target = pair if to_tf else pair[::-1]
+    written = make(source, space, model, seed=5)
+
+    read = target.from_checkpoint(written.save_to_checkpoint(tmp_path / "module"))
+
+    assert type(read) is target
+    assert read.config == written.config
+    assert largest_gap(read.get_state(), written.get_state()) == 0.0
+    obs = make_batch(space)["obs"]
+    tf_module, torch_module = (read, written) if to_tf else (written, read)
+    np.testing.assert_allclose(
+        tf_module.forward_inference({"obs": tf.constant(obs)})["action_dist"].inputs,
+        torch_module.forward_inference({"obs": torch.from_numpy(obs)})["action_dist"].inputs,
+        1e-5,
+        1e-5,
+    )

@@ -131,37 +131,87 @@ def test_a_free_log_std_replaces_the_second_half_of_the_outputs_by_one_vector() 
     assert separate - free == (8 * 3 + 3) - 3
 
 
+NESTED = spaces.Dict({"turn": spaces.Discrete(3), "arm": spaces.Tuple([ARM[1], spaces.MultiBinary(2)])})
+
+
 @pytest.mark.parametrize(
     ("space", "kind", "input_dim"),
     [
         (spaces.Discrete(5, start=3), "Categorical", 5),
+        (spaces.MultiDiscrete(np.array([[2, 3], [4, 5]])), "MultiCategorical", 14),
+        (spaces.MultiBinary((2, 3)), "Bernoulli", 6),
+        (spaces.Box(-1, 1, ()), "DiagGaussian", 2),
         (spaces.Box(-1, 1, (3,)), "DiagGaussian", 6),
         (spaces.Box(-1, 1, (2, 3)), "DiagGaussian", 12),
         (spaces.Box(-1, 1, (2, 3), dtype=np.float64), "DiagGaussian", 12),
+        (NESTED, "MultiDistribution", 6 + 2 + 3),
     ],
 )
 def test_an_action_space_decides_the_distribution_and_its_number_of_inputs(
     space: Any, kind: str, input_dim: int
 ) -> None:
-    config = action_dist_config(space)
+    config = action_dist_config(space, ModelSettings())
     assert (config.kind, config.space, config.input_dim) == (kind, space, input_dim)
+    head = Catalog(ARM[0], space, {}).get_pi_head_config()
+    assert isinstance(head, MLPHeadConfig)
+    assert head.output_dim == input_dim
+
+
+def test_squashed_actions_are_asked_for_by_a_setting_and_concern_every_box() -> None:
+    settings = ModelSettings(squash_actions=True)
+
+    assert action_dist_config(ARM[1], settings).kind == "SquashedGaussian"
+    assert action_dist_config(CARTPOLE[1], settings).kind == "Categorical"
+    arm, bits = action_dist_config(NESTED, settings).parts["arm"]
+    assert (arm.kind, bits.kind) == ("SquashedGaussian", "Bernoulli")
+    head = Catalog(*ARM, {"squash_actions": True, "free_log_std": True}).get_pi_head_config()
+    assert type(head) is FreeLogStdHeadConfig
 
 
 @pytest.mark.parametrize(
-    "space",
+    ("space", "match"),
     [
-        spaces.Box(0, 5, (3,), dtype=np.int64),
-        spaces.Box(-1, 1, ()),
-        spaces.MultiBinary(3),
-        spaces.Text(3),
-        None,
+        (spaces.Box(-np.inf, 1, (2,)), r"action space: Box.* it has an infinite bound; bound it .* at False"),
+        (spaces.Box(1, 1, (2,)), r"action space: Box.* each component's low must be below its high"),
+        (spaces.Dict({"a": spaces.Tuple([spaces.Box(0, np.inf, (1,))])}), r"action space\.a\[0\]: Box"),
     ],
 )
-def test_an_action_space_without_a_distribution_is_refused_with_what_to_do(space: Any) -> None:
+def test_a_box_that_cannot_be_squashed_is_refused_with_what_to_do(space: Any, match: str) -> None:
+    with pytest.raises(ValueError, match=match):
+        Catalog(ARM[0], space, {"squash_actions": True}).get_pi_head_config()
+
+
+def test_a_free_log_std_of_a_box_among_other_parts_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"free_log_std needs an action space that is one Box, got Dict\("):
+        Catalog(ARM[0], NESTED, {"free_log_std": True}).get_pi_head_config()
+
+    discrete = spaces.Tuple([spaces.Discrete(2), spaces.Discrete(3)])
+    assert type(Catalog(ARM[0], discrete, {"free_log_std": True}).get_pi_head_config()) is MLPHeadConfig
+
+
+@pytest.mark.parametrize(
+    ("space", "path"),
+    [
+        (spaces.Box(0, 5, (3,), dtype=np.int64), ""),
+        (spaces.Box(-1, 1, (0,)), ""),
+        (spaces.Text(3), ""),
+        (spaces.Sequence(spaces.Discrete(2)), ""),
+        (spaces.Graph(spaces.Discrete(2), None), ""),
+        (spaces.OneOf([spaces.Discrete(2)]), ""),
+        (spaces.Dict({}), ""),
+        (spaces.Tuple([]), ""),
+        (spaces.Dict({1: spaces.Discrete(2)}), ""),  # type: ignore[dict-item]
+        (spaces.Dict({"a": spaces.Tuple([spaces.Discrete(2), spaces.Text(3)])}), ".a[1]"),
+        (None, ""),
+    ],
+)
+def test_an_action_space_without_a_distribution_is_refused_with_what_to_do(space: Any, path: str) -> None:
     with pytest.raises(UnsupportedSpaceError) as caught:
         Catalog(ARM[0], space, {}).get_pi_head_config()
+    part = space["a"][1] if path else space
     assert str(caught.value) == (
-        f"action space: {space} is not supported. Known are: Discrete, Box of floats. Override "
+        f"action space{path}: {part} is not supported. Known are: Discrete, MultiDiscrete, MultiBinary, "
+        "Box of floats, and Dict (with keys of type str) and Tuple of these; none may be empty. Override "
         "Catalog.get_action_dist_config and get_pi_head_config to bring your own."
     )
 

@@ -17,6 +17,7 @@ def test_the_defaults_are_those_that_are_documented() -> None:
         post_fcnet_hiddens=(),
         post_fcnet_activation="relu",
         free_log_std=False,
+        squash_actions=False,
         vf_share_layers=False,
     )
 
@@ -72,6 +73,7 @@ def test_a_custom_model_is_pointed_to_rl_module_spec() -> None:
         ("fcnet_activation", "swish", "one of elu, gelu"),
         ("post_fcnet_activation", ["relu"], "one of elu, gelu"),
         ("free_log_std", 1, "True or False"),
+        ("squash_actions", None, "True or False"),
         ("vf_share_layers", "yes", "True or False"),
     ],
 )

@@ -118,8 +118,9 @@ def test_numpy_scalars_come_back_as_arrays_of_rank_0_and_in_lists_as_numbers(tmp
         (np.datetime64("2020"), "a.b: an array of datetime64"),
         ([0, [np.zeros(2)]], r"a.b\[1\]\[0\]: expected an array or a JSON value, got ndarray"),
         ([{1: 2}], r"a.b\[0\]: expected an array or a JSON value, got dict"),
-        ({1: 2}, "a.b: a key must be a str without '/'"),
-        ({"x/y": 2}, "a.b: a key must be a str without '/'"),
+        ({1: 2}, "a.b: a key must be a str, got 1"),
+        ({"x/y": np.ones(1)}, "a.b.x/y: the keys above an array must be without '/'"),
+        ({"x/y": {"z": np.ones(1)}}, "a.b.x/y.z: the keys above an array must be without '/'"),
     ],
 )
 def test_a_leaf_that_cannot_be_saved_is_named_and_nothing_is_written(
@@ -128,6 +129,31 @@ def test_a_leaf_that_cannot_be_saved_is_named_and_nothing_is_written(
     with pytest.raises(CheckpointError, match=named):
         write_checkpoint(tmp_path / "c", {"a": {"b": leaf}}, kind="test")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_array_in_several_places_is_written_once_and_is_one_array_again(tmp_path: Path) -> None:
+    shared, alike = np.arange(1000.0), np.arange(1000.0)
+    tree = {"a": {"x": shared, "y": alike}, "b": {"x": shared}, "names/with": {"slashes": 1}}
+
+    write_checkpoint(tmp_path / "c", tree, kind="test")
+    read = read_checkpoint(tmp_path / "c", kind="test")
+
+    assert (tmp_path / "c" / "tensors.safetensors").stat().st_size < 2.5 * shared.nbytes
+    assert read["a"]["x"] is read["b"]["x"]
+    assert read["a"]["x"] is not read["a"]["y"]
+    for array in (read["a"]["x"], read["a"]["y"]):
+        np.testing.assert_array_equal(array, shared)
+    assert read["names/with"] == {"slashes": 1}
+
+
+@pytest.mark.parametrize("same", [{"b": "nowhere"}, {"a": "a"}, {"b": ["a"]}, {"b": {}}, {"a/c": "a"}, []])
+def test_a_manifest_that_ties_arrays_in_impossible_ways_is_refused(tmp_path: Path, same: Any) -> None:
+    write_checkpoint(tmp_path / "c", {"a": np.ones(2)}, kind="test")
+    manifest = tmp_path / "c" / "manifest.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"same": same}))
+
+    with pytest.raises(CheckpointError, match=r"manifest\.json: damaged|does not fit"):
+        read_checkpoint(tmp_path / "c", kind="test")
 
 
 def test_the_name_that_safetensors_keeps_for_itself_is_refused(tmp_path: Path) -> None:

@@ -142,7 +142,8 @@ def test_a_config_survives_json_and_the_caller_brings_the_catalog_class() -> Non
 
     assert data["catalog_class"] == f"{__name__}:Settings"
     assert RLModuleConfig.from_dict(data, catalog_class=Settings) == config
-    assert RLModuleConfig.from_dict(data).catalog_class is None  # a name in a file is never imported
+    with pytest.raises(ValueError, match=r"catalog_class: .*:Settings is neither ours nor registered; pass"):
+        RLModuleConfig.from_dict(data)
 
 
 def test_a_written_config_shares_nothing_with_the_config() -> None:

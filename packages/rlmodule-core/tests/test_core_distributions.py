@@ -13,6 +13,7 @@ from rlmodule_core import (
     NumpyCategorical,
     NumpyDeterministic,
     NumpyDiagGaussian,
+    NumpySquashedGaussian,
     numpy_distribution,
 )
 
@@ -208,6 +209,9 @@ def test_a_point_mass_has_no_logp_entropy_or_kl_and_numpy_no_rsample() -> None:
         ("Categorical", spaces.Discrete(2, start=4), [[0.0, 1.0]], [5]),
         ("DiagGaussian", spaces.Box(-1, 1, (1, 1)), [[0.5, 0.0]], [[[0.5]]]),
         ("Deterministic", spaces.Box(-1, 1, (2,)), [[0.5, 0.0]], [[0.5, 0.0]]),
+        ("SquashedGaussian", spaces.Box(-1, 3, (1,)), [[0.0, 0.0]], [[1.0]]),
+        ("MultiCategorical", spaces.MultiDiscrete([2, 2], start=[3, 0]), [[0, 1, 1, 0]], [[4, 0]]),
+        ("Bernoulli", spaces.MultiBinary((1, 2)), [[0.5, -0.5]], [[[1, 0]]]),
     ],
 )
 def test_a_config_makes_the_distribution_that_it_describes(
@@ -215,6 +219,34 @@ def test_a_config_makes_the_distribution_that_it_describes(
 ) -> None:
     make = numpy_distribution(DistributionConfig(kind=kind, space=space, input_dim=len(inputs[0])))
     assert make(np.array(inputs)).to_deterministic().sample().tolist() == expected
+
+
+def test_a_config_that_contradicts_itself_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"over Discrete\(3\) takes 3 inputs, but input_dim is 4"):
+        numpy_distribution(DistributionConfig(kind="Categorical", space=spaces.Discrete(3), input_dim=4))
+    with pytest.raises(ValueError, match="Bernoulli is no distribution over the values of Discrete"):
+        numpy_distribution(DistributionConfig(kind="Bernoulli", space=spaces.Discrete(3), input_dim=3))
+
+
+def test_a_nested_config_may_choose_each_part_by_itself() -> None:
+    box, turn = spaces.Box(-1, 1, (2,)), spaces.Discrete(2)
+    parts = {
+        "turn": DistributionConfig(kind="Categorical", space=turn, input_dim=2),
+        "arm": DistributionConfig(kind="Deterministic", space=box, input_dim=2),
+    }
+    space = spaces.Dict({"turn": turn, "arm": box})
+    config = DistributionConfig(kind="MultiDistribution", space=space, input_dim=4, parts=parts)
+
+    drawn: Any = numpy_distribution(config)(np.array([[0.5, 0.25, 0.0, 99.0]])).sample()
+
+    assert drawn["arm"].tolist() == [[0.5, 0.25]]
+    assert drawn["turn"].tolist() == [1]
+
+
+@pytest.mark.parametrize("bounds", [(1.0, 1.0), (0.0, math.inf), (2.0, (1.0, 3.0))])
+def test_bounds_that_are_none_are_refused(bounds: Any) -> None:
+    with pytest.raises(ValueError, match="bounds must be finite, with low below high"):
+        NumpySquashedGaussian(np.zeros((1, 4)), *bounds)
 
 
 def test_a_numpy_subclass_stays_its_own_numpy_form() -> None:

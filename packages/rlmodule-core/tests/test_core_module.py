@@ -76,13 +76,23 @@ def good_batch(*leading: int) -> dict[str, Any]:
 
 def test_a_class_without_its_forwards_cannot_be_built_and_the_error_names_them() -> None:
     class Half(Plain):
-        _forward_train = RLModule._forward_train
-        _forward_inference = RLModule._forward_inference
+        _forward_exploration = RLModule._forward_exploration  # type: ignore[assignment]  # takes any batch
+        _forward_inference = RLModule._forward_inference  # type: ignore[assignment]
 
     with pytest.raises(
-        TypeError, match=r"Half cannot be built: it lacks _forward_inference, _forward_train;"
+        TypeError, match=r"Half cannot be built: it lacks _forward_exploration, _forward_inference;"
     ):
         Half()
+
+
+def test_without_a_forward_of_its_own_training_computes_what_exploring_does() -> None:
+    class Acting(Plain):
+        _forward_train = RLModule._forward_train  # type: ignore[assignment]  # takes any batch
+
+        def _forward_exploration(self, batch: Batch, **kwargs: Any) -> Output:
+            return {"action_dist": NumpyCategorical(np.zeros((2, 2))), "explored": kwargs["how"]}
+
+    assert Acting().forward_train({"obs": 1}, how="boldly")["explored"] == "boldly"
 
 
 @pytest.mark.parametrize("name", ["forward_train", "forward_exploration", "forward_inference"])

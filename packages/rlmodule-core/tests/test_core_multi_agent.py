@@ -1,5 +1,6 @@
 """Many modules as one, and the recipes of many."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -255,3 +256,95 @@ def test_the_class_of_the_whole_is_kept_and_built() -> None:
 
     assert type(spec.build()) is Mine
     assert type(spec.filled_in({"a": recipe()}).build()) is Mine
+
+
+# --- one recipe over another ------------------------------------------------------------------
+
+A, B = {"x": "a"}, {"x": "b"}
+
+
+def model(value: dict[str, str] | None, **fields: Any) -> SingleAgentRLModuleSpec:
+    return SingleAgentRLModuleSpec(model_config_dict=value, **fields)
+
+
+def many(specs: Any) -> MultiAgentRLModuleSpec:
+    return MultiAgentRLModuleSpec(module_specs=specs)
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "updated", "overwritten"),
+    [
+        (None, None, None, None),
+        (None, model(B), model(B), model(B)),
+        (model(A), None, model(A), model(A)),
+        (model(A, module_class=Other), model(B), model(B, module_class=Other), model(B)),
+        (
+            {"p": model(A, module_class=Other)},
+            {"p": model(B)},
+            {"p": model(B, module_class=Other)},
+            {"p": model(B)},
+        ),
+        ({"p": model(A)}, {"p": model(None)}, {"p": model(A)}, {"p": model(None)}),
+        ({"p": model(A)}, {"p": model({})}, {"p": model({})}, {"p": model({})}),
+        ({"p": model(A)}, {"q": model(B)}, {"p": model(A), "q": model(B)}, {"p": model(A), "q": model(B)}),
+        ({"p": model(A, module_class=Other)}, model(B), {"p": model(B, module_class=Other)}, {"p": model(B)}),
+        (model(A, module_class=Other), {"p": model(B)}, {"p": model(B, module_class=Other)}, {"p": model(B)}),
+        (None, {"p": model(B)}, {"p": model(B)}, {"p": model(B)}),
+    ],
+)
+def test_update_takes_over_what_the_other_sets_field_by_field_or_recipe_by_recipe(
+    own: Any, other: Any, updated: Any, overwritten: Any
+) -> None:
+    spec = many(own)
+    assert spec.update(many(other)) is spec
+    assert spec.module_specs == updated
+    assert many(own).update(many(other), overwrite=True).module_specs == overwritten
+
+
+def test_update_changes_nothing_that_it_was_given_and_takes_over_a_class_that_was_chosen() -> None:
+    class Mine(MultiAgentRLModule):
+        pass
+
+    own, other = {"p": model(A)}, {"p": model(B)}
+
+    assert many(own).update(MultiAgentRLModuleSpec(marl_module_class=Mine)).marl_module_class is Mine
+    assert MultiAgentRLModuleSpec(marl_module_class=Mine).update(many(other)).marl_module_class is Mine
+    many(own).update(many(other))
+    assert (own["p"].model_config_dict, other["p"].model_config_dict) == (A, B)
+    with pytest.raises(ValueError, match="expected a MultiAgentRLModuleSpec, got SingleAgentRLModuleSpec"):
+        many(own).update(model(A))  # type: ignore[arg-type]
+
+
+# --- what it is -------------------------------------------------------------------------------
+
+
+def test_it_is_a_mapping_that_is_equal_to_itself_alone_and_can_be_in_a_set() -> None:
+    modules, left, _ = two()
+
+    assert isinstance(modules, Mapping)
+    assert modules.get("left") is left
+    assert modules.get("middle") is None
+    assert {modules, modules} == {modules}
+    assert modules != MultiAgentRLModule()
+
+
+def test_only_modules_of_one_framework_go_together() -> None:
+    class Foreign(Counter):
+        framework = "jax"
+
+    class Mixed(MultiAgentRLModule):
+        def build(self) -> None:
+            self._rl_modules = {"a": Counter(), "b": Foreign()}
+
+    modules, left, _ = two()
+
+    with pytest.raises(ValueError, match="module 'new' is of jax, the others are of numpy"):
+        modules.add_module("new", Foreign())
+    with pytest.raises(
+        ValueError, match=r"Mixed: .* several frameworks: a of numpy, b of jax; make a container"
+    ):
+        Mixed()
+    with pytest.raises(ValueError, match="module 'new': expected an RLModule, got dict"):
+        modules.add_module("new", {})  # type: ignore[arg-type]
+    assert modules["left"] is left
+    assert len(modules) == 2

@@ -18,6 +18,7 @@ from rlmodule_core import (
     MLPHeadConfig,
     ModelConfig,
     RLModuleConfig,
+    distribution_config,
     initial_weights_from,
 )
 from rlmodule_core.state import flatten_state
@@ -48,8 +49,7 @@ class SmallCatalog:
         return MLPHeadConfig(input_dim=6, output_dim=1)
 
     def get_action_dist_config(self) -> DistributionConfig:
-        kind: Any = "Categorical" if isinstance(self.space, spaces.Discrete) else "DiagGaussian"
-        return DistributionConfig(kind=kind, space=self.space, input_dim=1)
+        return distribution_config(self.space)
 
 
 def make_module(

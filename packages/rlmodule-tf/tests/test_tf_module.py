@@ -256,6 +256,19 @@ def test_keras_layers_are_in_train_mode_in_training_alone() -> None:
     assert kept == {"exploration": 1.0, "inference": 1.0}
 
 
+def test_a_layer_exchanged_later_is_in_the_mode_of_the_phase_and_its_variables_count() -> None:
+    module = KerasModule(CONFIG)
+    module.policy = tf.keras.Sequential([tf.keras.layers.Dense(2), tf.keras.layers.Dropout(0.5)])
+    with pytest.raises(ValueError, match="have no variables yet"):
+        _ = module.variables
+
+    kept = module.forward_train({"obs": observations(64)})["action_dist"].inputs.numpy() != 0
+
+    assert 0.3 < kept.mean() < 0.7
+    assert (module.forward_inference({"obs": observations(64)})["action_dist"].inputs.numpy() != 0).all()
+    assert [tuple(variable.shape) for variable in module.variables[:2]] == [(4, 2), (2,)]
+
+
 def test_an_updater_trains_keras_layers_and_moves_their_statistics_in_the_compiled_step() -> None:
     class Normalized(KerasModule):
         def __init__(self, config: RLModuleConfig) -> None:

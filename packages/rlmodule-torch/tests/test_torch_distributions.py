@@ -13,10 +13,12 @@ from torch import Tensor
 
 from rlmodule_core import NumpyCategorical, NumpyDeterministic, NumpyDiagGaussian
 from rlmodule_torch import (
+    TorchBernoulli,
     TorchCategorical,
     TorchDeterministic,
     TorchDiagGaussian,
     TorchNative,
+    TorchSquashedGaussian,
     as_distribution,
 )
 
@@ -216,7 +218,9 @@ def test_the_numpy_form_shares_memory_and_keeps_start_and_shape() -> None:
 
 
 @pytest.mark.parametrize("method", ["sample", "logp", "to_deterministic", "entropy", "kl"])
-@pytest.mark.parametrize("cls", [TorchCategorical, TorchDiagGaussian, TorchDeterministic])
+@pytest.mark.parametrize(
+    "cls", [TorchCategorical, TorchDiagGaussian, TorchSquashedGaussian, TorchBernoulli, TorchDeterministic]
+)
 def test_a_subclass_that_overrides_a_method_has_no_numpy_form_that_would_ignore_it(
     cls: Any, method: str
 ) -> None:

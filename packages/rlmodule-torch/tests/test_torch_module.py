@@ -96,6 +96,18 @@ def test_dropout_acts_in_training_alone(cls: Any) -> None:
         assert torch.equal(inputs(phase), inputs(phase))
 
 
+def test_a_layer_exchanged_later_is_in_the_mode_of_the_phase_too() -> None:
+    module = Linear()
+    module.layer = nn.Sequential(nn.Linear(3, 2), nn.Dropout(0.5))  # type: ignore[assignment]
+    obs = torch.randn(64, 3)
+
+    one, two = (module.forward_inference({"obs": obs})["action_dist"].inputs for _ in range(2))
+
+    assert torch.equal(one, two)
+    assert not one.eq(0).any()
+    assert module.forward_train({"obs": obs})["action_dist"].inputs.eq(0).any()
+
+
 @pytest.mark.parametrize("cls", MODULES)
 def test_only_training_carries_a_gradient(cls: Any) -> None:
     module = cls()

@@ -16,7 +16,12 @@ from rlmodule_core import (
     MLPEncoderConfig,
     MLPHeadConfig,
     UnsupportedSpaceError,
+    distribution_config,
 )
+from rlmodule_core.module_config import AnySpace
+from rlmodule_core.nest import leaves
+
+GAUSSIANS = ("DiagGaussian", "SquashedGaussian")
 
 
 class Catalog:
@@ -32,8 +37,8 @@ class Catalog:
         action_space: gym.Space[Any] | None,
         model_config_dict: dict[str, Any],
     ) -> None:
-        self.observation_space = observation_space
-        self.action_space = action_space
+        self.observation_space: AnySpace = observation_space  # an override knows which kind
+        self.action_space: AnySpace = action_space
         self.model_config_dict = model_config_dict
         self.settings: ModelSettings = model_settings(model_config_dict)
 
@@ -46,13 +51,22 @@ class Catalog:
         return ActorCriticEncoderConfig(base=self.get_encoder_config(), shared=self.settings.vf_share_layers)
 
     def get_action_dist_config(self) -> DistributionConfig:
-        """Choose the action distribution: Discrete -> Categorical, Box -> DiagGaussian."""
-        return action_dist_config(self.action_space)
+        """Choose the action distribution; see `rlmodule_core.distribution_config` for the table."""
+        return action_dist_config(self.action_space, self.settings)
 
     def get_pi_head_config(self) -> Buildable:
-        """Choose the head that gives the action distribution's parameters."""
+        """Choose the head that gives the action distribution's parameters.
+
+        Raises ValueError for `free_log_std` where a Box is one of several parts.
+        """
         distribution = self.get_action_dist_config()
-        free_log_std = self.settings.free_log_std and distribution.kind == "DiagGaussian"
+        free_log_std = self.settings.free_log_std and distribution.kind in GAUSSIANS
+        nested = leaves(distribution.parts) if distribution.kind == "MultiDistribution" else []
+        if self.settings.free_log_std and any(part.kind in GAUSSIANS for part in nested):
+            raise ValueError(
+                f"model_config_dict: free_log_std needs an action space that is one Box, got "
+                f"{distribution.space}; leave it out, or override get_pi_head_config"
+            )
         return (FreeLogStdHeadConfig if free_log_std else MLPHeadConfig)(
             input_dim=self.latent_dim,
             output_dim=distribution.input_dim,
@@ -102,27 +116,10 @@ def encoder_config(space: gym.Space[Any] | None, settings: ModelSettings) -> MLP
     )
 
 
-def action_dist_config(space: gym.Space[Any] | None) -> DistributionConfig:
+def action_dist_config(space: gym.Space[Any] | None, settings: ModelSettings) -> DistributionConfig:
     """Choose the default distribution of an action space.
 
-    >>> action_dist_config(spaces.Discrete(3)).input_dim
-    3
+    >>> action_dist_config(spaces.MultiDiscrete([2, 3]), ModelSettings()).input_dim
+    5
     """
-    match space:
-        case spaces.Discrete():
-            return DistributionConfig(kind="Categorical", space=space, input_dim=int(space.n))
-        case spaces.Box(shape=(_, *_) as shape) if _is_float(space):
-            size = 1
-            for axis in shape:
-                size *= axis
-            return DistributionConfig(kind="DiagGaussian", space=space, input_dim=2 * size)
-    raise UnsupportedSpaceError(
-        space,
-        where="action space",
-        known="Discrete, Box of floats",
-        fix="Override Catalog.get_action_dist_config and get_pi_head_config to bring your own",
-    )
-
-
-def _is_float(space: spaces.Box) -> bool:
-    return space.dtype is not None and space.dtype.kind == "f"
+    return distribution_config(space, squash=settings.squash_actions)

@@ -22,6 +22,7 @@ class ModelSettings:
     post_fcnet_hiddens: tuple[int, ...] = ()  # hidden layers of each head
     post_fcnet_activation: str = "relu"
     free_log_std: bool = False  # a Gaussian's log-std does not depend on the observation
+    squash_actions: bool = False  # a tanh bounds Box actions; False: they are clipped for the environment
     vf_share_layers: bool = False  # one encoder for actor and critic
 
     def __post_init__(self) -> None:
@@ -56,6 +57,7 @@ def _problems(values: Mapping[str, Any]) -> list[str]:
         "post_fcnet_hiddens": (_are_sizes, "a list of positive integers"),
         "post_fcnet_activation": (ACTIVATION_NAMES.__contains__, f"one of {', '.join(ACTIVATION_NAMES)}"),
         "free_log_std": (_is_bool, "True or False"),
+        "squash_actions": (_is_bool, "True or False"),
         "vf_share_layers": (_is_bool, "True or False"),
     }
     return [

@@ -8,14 +8,15 @@ from rlmodule_core.checkpoint import (
     read_checkpoint,
     write_checkpoint,
 )
+from rlmodule_core.class_names import register_class
 from rlmodule_core.columns import Columns
 from rlmodule_core.distribution import Distribution
+from rlmodule_core.distribution_config import DistributionConfig, distribution_config
 from rlmodule_core.frameworks import framework_module
 from rlmodule_core.initializers import initial_weights_from
 from rlmodule_core.model_config import (
     ActorCriticEncoderConfig,
     Buildable,
-    DistributionConfig,
     FreeLogStdHeadConfig,
     MLPEncoderConfig,
     MLPHeadConfig,
@@ -28,10 +29,14 @@ from rlmodule_core.multi_agent import DEFAULT_MODULE_ID, MultiAgentRLModule, Mul
 from rlmodule_core.multi_agent_spec import MultiAgentRLModuleSpec
 from rlmodule_core.nested_dict import NestedDict
 from rlmodule_core.numpy_distributions import (
+    NumpyBernoulli,
     NumpyCategorical,
     NumpyDeterministic,
     NumpyDiagGaussian,
     NumpyDistribution,
+    NumpyMultiCategorical,
+    NumpyMultiDistribution,
+    NumpySquashedGaussian,
     numpy_distribution,
 )
 from rlmodule_core.numpy_layers import DenseLayer, NumpyLayers
@@ -56,13 +61,17 @@ __all__ = [
     "MultiAgentRLModuleConfig",
     "MultiAgentRLModuleSpec",
     "NestedDict",
+    "NumpyBernoulli",
     "NumpyCategorical",
     "NumpyDeterministic",
     "NumpyDiagGaussian",
     "NumpyDistribution",
     "NumpyLayers",
+    "NumpyMultiCategorical",
+    "NumpyMultiDistribution",
     "NumpyPolicy",
     "NumpyRLModule",
+    "NumpySquashedGaussian",
     "Output",
     "RLModule",
     "RLModuleConfig",
@@ -70,12 +79,14 @@ __all__ = [
     "State",
     "UnsupportedSpaceError",
     "__version__",
+    "distribution_config",
     "framework_module",
     "initial_weights_from",
     "is_checkpoint",
     "numbered_checkpoints",
     "numpy_distribution",
     "read_checkpoint",
+    "register_class",
     "space_from_dict",
     "space_to_dict",
     "spec_from_space",

@@ -6,7 +6,8 @@ from typing import Any, Protocol
 
 import gymnasium as gym
 
-from rlmodule_core.model_config import Buildable, DistributionConfig
+from rlmodule_core.distribution_config import DistributionConfig
+from rlmodule_core.model_config import Buildable
 
 
 class CatalogProtocol(Protocol):

@@ -42,7 +42,8 @@ def write_checkpoint(directory: Path, state: Mapping[str, Any], *, kind: str, re
 
     `kind` says what the tree is the state of; reading checks it. With `replace` an older checkpoint
     of that name gives way. NumPy scalars come back as arrays of rank 0 (a float64 is a float to
-    Python, and comes back as one), tuples as lists.
+    Python, and comes back as one), tuples as lists. An array that the tree holds in several places is
+    written once and is one array again when read.
 
     Raises CheckpointError if the name is taken or the tree has a leaf of another type, and OSError
     where the disk refuses; what was there before is still there then.
@@ -51,10 +52,16 @@ def write_checkpoint(directory: Path, state: Mapping[str, Any], *, kind: str, re
     _check_target(directory, kind, replace)
     arrays: dict[str, np.ndarray[Any, Any]] = {}
     rest = _split(state, arrays, path=())
-    files = {STATE: _to_json(rest), TENSORS: save_tensors(arrays)}
+    owners: dict[int, str] = {}
+    same = {path: owners.setdefault(id(array), path) for path, array in arrays.items()}
+    written = {
+        path: np.ascontiguousarray(arrays[path]).reshape(arrays[path].shape) for path in owners.values()
+    }
+    files = {STATE: _to_json(rest), TENSORS: save_tensors(written)}
     manifest = {
         "format": FORMAT_VERSION,
         "kind": kind,
+        "same": {path: owner for path, owner in same.items() if path != owner},
         "files": {name: {"size": len(data), "sha256": _sha256(data)} for name, data in files.items()},
     }
     directory.parent.mkdir(parents=True, exist_ok=True)
@@ -90,6 +97,10 @@ def read_checkpoint(directory: Path, *, kind: str) -> dict[str, Any]:
         arrays = load_tensors(tensors)
     except (SafetensorError, ValueError, TypeError, KeyError) as error:
         raise CheckpointError(f"{directory / TENSORS}: cannot be read: {error}") from error
+    for path, owner in manifest["same"].items():
+        if path in arrays or not isinstance(owner, str) or owner not in arrays:
+            raise CheckpointError(f"{directory / MANIFEST}: damaged: {path} cannot be the same as {owner}")
+    arrays |= {path: arrays[owner] for path, owner in manifest["same"].items()}
     for path, array in arrays.items():
         if not _put(tree, path.split(SEPARATOR), array):
             raise CheckpointError(f"{directory / TENSORS}: {path} does not fit into {STATE}")
@@ -148,14 +159,15 @@ def _read_manifest(directory: Path) -> dict[str, Any]:
     if not path.is_file():
         raise CheckpointError(f"{path}: missing, so there is no checkpoint here")
     manifest = _parse(path, _read(path))
-    missing = [name for name in ("format", "kind", "files") if name not in manifest]
+    missing = [name for name in ("format", "kind", "same", "files") if name not in manifest]
     if missing:
         raise CheckpointError(f"{path}: damaged: {', '.join(missing)} missing")
     if manifest["format"] != FORMAT_VERSION:
         raise CheckpointError(
             f"{path}: format {manifest['format']!r}, this version reads format {FORMAT_VERSION}"
         )
-    if not isinstance(manifest["kind"], str) or not isinstance(manifest["files"], dict):
+    kinds = {"kind": str, "same": dict, "files": dict}
+    if not all(isinstance(manifest[name], kind) for name, kind in kinds.items()):
         raise CheckpointError(f"{path}: damaged: its fields have the wrong types")
     return manifest
 
@@ -213,18 +225,20 @@ def _split(node: Mapping[str, Any], arrays: dict[str, np.ndarray[Any, Any]], pat
     """Move the arrays of a tree into `arrays` and return what is left of it."""
     rest: dict[str, Any] = {}
     for key, value in node.items():
-        here = (*path, key) if isinstance(key, str) else path
-        if not isinstance(key, str) or SEPARATOR in key or here == ("__metadata__",):
-            raise CheckpointError(
-                f"{'.'.join(path) or '(root)'}: a key must be a str without {SEPARATOR!r} and not "
-                f"'__metadata__', got {key!r}"
-            )
+        if not isinstance(key, str):
+            raise CheckpointError(f"{'.'.join(path) or '(root)'}: a key must be a str, got {key!r}")
+        here = (*path, key)
         if isinstance(value, np.generic) and not isinstance(value, (float, str)):
             value = np.asarray(value)
         if isinstance(value, np.ndarray):
             if value.dtype.name not in DTYPES:
                 raise CheckpointError(f"{'.'.join(here)}: an array of {value.dtype} cannot be saved")
-            arrays[SEPARATOR.join(here)] = np.ascontiguousarray(value).reshape(value.shape)
+            if any(SEPARATOR in part for part in here) or here == ("__metadata__",):
+                raise CheckpointError(
+                    f"{'.'.join(here)}: the keys above an array must be without {SEPARATOR!r}, and not "
+                    "'__metadata__'"
+                )
+            arrays[SEPARATOR.join(here)] = value
         elif isinstance(value, Mapping):
             rest[key] = _split(value, arrays, here)
         else:

@@ -9,13 +9,10 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeAlias, get_args
 
-import gymnasium as gym
-
 from rlmodule_core.frameworks import framework_module
 
 ActivationName: TypeAlias = Literal["elu", "gelu", "leaky_relu", "linear", "relu", "sigmoid", "silu", "tanh"]
 ACTIVATION_NAMES: tuple[str, ...] = get_args(ActivationName)
-DistributionKind: TypeAlias = Literal["Categorical", "DiagGaussian", "Deterministic"]
 
 
 class Buildable(Protocol):
@@ -76,16 +73,3 @@ class MLPHeadConfig(ModelConfig):
 @dataclass(frozen=True, kw_only=True)
 class FreeLogStdHeadConfig(MLPHeadConfig):
     """As MLPHeadConfig, but the second half of the outputs is a vector that no input changes."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class DistributionConfig:
-    """Which distribution an action space has, and over which values."""
-
-    kind: DistributionKind
-    space: gym.Space[Any]
-    input_dim: int
-
-    def build(self, framework: str) -> Any:
-        """Return a function from `inputs` `[..., input_dim]` to a Distribution of the framework."""
-        return framework_module(framework, "builder").build_distribution(self)

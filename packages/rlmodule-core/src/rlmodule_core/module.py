@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
 
 from rlmodule_core.columns import Columns
 from rlmodule_core.spaces import spec_from_space
 from rlmodule_specs import CallChecker, SpecType
 
 if TYPE_CHECKING:
+    from rlmodule_core.catalog_protocol import CatalogClass
     from rlmodule_core.module_config import RLModuleConfig
     from rlmodule_core.multi_agent import MultiAgentRLModule
 
-Batch: TypeAlias = Mapping[str, Any]
-"""Column name -> array, or a nested mapping of them; of which class, the framework says."""
+Batch: TypeAlias = Mapping[Any, Any]
+"""Column name -> array, or a nested mapping of them; of which class, the framework says. (The keys of
+a NestedDict may be paths, so they are not just str.)"""
 
 Output: TypeAlias = Mapping[str, Any]
 State: TypeAlias = dict[str, Any]
@@ -62,17 +65,20 @@ class RLModuleMeta(abc.ABCMeta):
 class RLModule(metaclass=RLModuleMeta):
     """A network with three phases: training, exploration (acting to learn) and inference (acting).
 
-    Override `_forward_train`, `_forward_exploration` and `_forward_inference`. Narrow the six
-    `input_specs_*` and `output_specs_*` where the defaults, derived from the observation space,
-    allow too much; they are asked once, after the constructor. Call `forward_*`, which check the
-    batch before and the output after, and raise SpecError.
+    Override `_forward_exploration` and `_forward_inference`, and `_forward_train` where training
+    computes more than exploring. Each takes the batch, a mapping, under whatever type you write for
+    it. Narrow the six `input_specs_*` and `output_specs_*` where the defaults, derived from the
+    observation space, allow too much; they are asked once, after the constructor. Call `forward_*`,
+    which check the batch before and the output after, and raise SpecError.
     """
 
     framework: ClassVar[str]
-    config: RLModuleConfig | None
+    config: RLModuleConfig
+    """What the module was built from; None where its constructor passed None. It is typed as if it
+    were always there, since a module that reads it was given one."""
 
     def __init__(self, config: RLModuleConfig | None = None) -> None:
-        self.config = config
+        self.config = config  # type: ignore[assignment]  # see above
 
     def _finish(self) -> None:
         """Run once after the most derived constructor."""
@@ -117,14 +123,17 @@ class RLModule(metaclass=RLModuleMeta):
         check.output(output, sizes)
         return output
 
-    @abc.abstractmethod
-    def _forward_train(self, batch: Batch, **kwargs: Any) -> Output: ...
+    # The argument lists are open, so that an override may name and type its own.
+
+    def _forward_train(self, batch: Any, /, *args: Any, **kwargs: Any) -> Output:
+        """By default what exploring computes, here with its gradient."""
+        return self._forward_exploration(batch, *args, **kwargs)
 
     @abc.abstractmethod
-    def _forward_exploration(self, batch: Batch, **kwargs: Any) -> Output: ...
+    def _forward_exploration(self, batch: Any, /, *args: Any, **kwargs: Any) -> Output: ...
 
     @abc.abstractmethod
-    def _forward_inference(self, batch: Batch, **kwargs: Any) -> Output: ...
+    def _forward_inference(self, batch: Any, /, *args: Any, **kwargs: Any) -> Output: ...
 
     # What a framework puts around a forward (gradient mode, train or eval) goes into these three.
 
@@ -192,6 +201,46 @@ class RLModule(metaclass=RLModuleMeta):
     def set_state(self, state: State) -> None:
         """Take over weights; ValueError that lists what does not fit, before any is changed."""
 
+    def _tensors(self) -> Mapping[str, Any]:
+        """Return the live tensors behind `get_state`, by dotted name; a tied one under each of its names.
+
+        Empty for a module that keeps its state elsewhere: nothing is known then of what it shares.
+        """
+        return {}
+
+    def save_to_checkpoint(self, directory: str | Path) -> Path:
+        """Write class name, config and weights as the directory `directory`, and return its path.
+
+        It is whole or absent, whatever happens meanwhile, and replaces an older module checkpoint.
+        Raises CheckpointError if the folder holds anything else, or if the module could not be built
+        again: from a class inside a function, or without a config.
+        """
+        from rlmodule_core.module_checkpoint import save_module
+
+        return save_module(self, Path(directory))
+
+    @classmethod
+    def from_checkpoint(
+        cls,
+        directory: str | Path,
+        *,
+        module_class: type[RLModule] | None = None,
+        catalog_class: CatalogClass | None = None,
+        trusted_packages: tuple[str, ...] = (),
+    ) -> Self:
+        """Build the module that `save_to_checkpoint` wrote.
+
+        Called on a class that can be built it makes that class. Called on a base (`RLModule`, say) it
+        makes `module_class`, or the class that the file names; that name is followed only if it is
+        ours, was registered (`register_class`), or lies in one of `trusted_packages`, for importing
+        what a file names runs its code. The same holds for the catalog.
+
+        Raises CheckpointError for all that is wrong with the files or does not fit.
+        """
+        from rlmodule_core.module_checkpoint import load_module
+
+        return load_module(cls, Path(directory), module_class, catalog_class, trusted_packages)
+
     def numpy_form(self) -> RLModule | None:
         """Return a NumPy module that acts exactly as this one, over the same memory, or None."""
         return None
@@ -199,6 +248,13 @@ class RLModule(metaclass=RLModuleMeta):
     def unwrapped(self) -> RLModule:
         """Return the module itself; a wrapper returns what it wraps."""
         return self
+
+    @classmethod
+    def multi_agent_class(cls) -> type[MultiAgentRLModule]:
+        """Return the container that owns modules of this framework as the framework does."""
+        from rlmodule_core.multi_agent import MultiAgentRLModule
+
+        return MultiAgentRLModule
 
     def as_multi_agent(self) -> MultiAgentRLModule:
         """Return a multi-agent module that holds just this one, as `default_policy`."""

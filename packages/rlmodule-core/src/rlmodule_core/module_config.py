@@ -2,34 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-import gymnasium as gym
-
-from rlmodule_core.spaces import Json, space_from_dict, space_to_dict
+from rlmodule_core.class_names import class_name, resolve_class
+from rlmodule_core.json_values import Json, from_json, to_json
+from rlmodule_core.spaces import space_from_dict, space_to_dict, with_plain_sizes
 
 if TYPE_CHECKING:
     from rlmodule_core.catalog_protocol import CatalogClass, CatalogProtocol
+
+AnySpace: TypeAlias = Any
+"""A `gymnasium.Space`; of which kind only the module's author knows, who writes `space.shape[0]` or
+`space.n` without a cast."""
+
+AnySettings: TypeAlias = Any
+"""The `dict[str, Any]` of a recipe, None while it is not set; whoever reads it knows that it is."""
+
+SPACES = ("observation_space", "action_space")
 
 
 @dataclass(kw_only=True)
 class RLModuleConfig:
     """The one argument of an RLModule's constructor."""
 
-    observation_space: gym.Space[Any] | None = None
-    action_space: gym.Space[Any] | None = None
+    observation_space: AnySpace = None
+    action_space: AnySpace = None
     model_config_dict: dict[str, Any] = field(default_factory=dict)
     catalog_class: CatalogClass | None = None
 
+    def __post_init__(self) -> None:
+        """Give `Discrete.n` as Python's int, which Keras insists on for the size of a layer."""
+        self.observation_space = with_plain_sizes(self.observation_space)
+        self.action_space = with_plain_sizes(self.action_space)
+
     def get_catalog(self) -> CatalogProtocol:
         """Return the catalog for these spaces. Raises ValueError if no class or no space is set."""
-        missing = [
-            name
-            for name in ("catalog_class", "observation_space", "action_space")
-            if getattr(self, name) is None
-        ]
+        missing = [name for name in ("catalog_class", *SPACES) if getattr(self, name) is None]
         if missing or self.catalog_class is None:
             raise ValueError(
                 f"RLModuleConfig.get_catalog: {', '.join(missing)} not set; a module that builds its own "
@@ -38,36 +48,55 @@ class RLModuleConfig:
         return self.catalog_class(self.observation_space, self.action_space, self.model_config_dict)
 
     def to_dict(self) -> dict[str, Json]:
-        """Return JSON data. The catalog is a class, so only its name is written, for the reader."""
-        catalog = self.catalog_class
+        """Return JSON data; the catalog, a class, is written by name.
+
+        Raises ValueError (UnsupportedSpaceError for a space) that names what has no such form.
+        """
         return {
-            "observation_space": _optional(space_to_dict, self.observation_space),
-            "action_space": _optional(space_to_dict, self.action_space),
-            "model_config_dict": dict(self.model_config_dict),
-            "catalog_class": None if catalog is None else f"{catalog.__module__}:{catalog.__qualname__}",
+            **{name: _optional(space_to_dict, getattr(self, name)) for name in SPACES},
+            "model_config_dict": to_json(self.model_config_dict, "model_config_dict"),
+            "catalog_class": _optional(class_name, self.catalog_class),
         }
 
     @classmethod
     def from_dict(
-        cls, data: Mapping[str, Json], *, catalog_class: CatalogClass | None = None
+        cls,
+        data: Mapping[str, Json],
+        *,
+        catalog_class: CatalogClass | None = None,
+        trusted_packages: Collection[str] = (),
     ) -> RLModuleConfig:
-        """Return the config that `to_dict` wrote; the caller passes the catalog's class.
+        """Return the config that `to_dict` wrote.
 
-        A name in a file is never imported. Raises ValueError if the data was not written by `to_dict`.
+        The catalog is `catalog_class`, or the class that is named if that is ours, registered, or in
+        one of `trusted_packages`. Raises ValueError if it is none of these, or if the data was not
+        written by `to_dict`.
         """
-        wanted = {"observation_space", "action_space", "model_config_dict", "catalog_class"}
-        if set(data) != wanted:
-            raise ValueError(
-                f"RLModuleConfig.from_dict: expected the keys {sorted(wanted)}, got {sorted(data)}"
-            )
+        check_keys(data, {*SPACES, "model_config_dict", "catalog_class"}, where=f"{cls.__name__}.from_dict")
         if not isinstance(data["model_config_dict"], dict):
             raise ValueError("RLModuleConfig.from_dict: model_config_dict: expected a dict")
         return cls(
-            observation_space=_optional(space_from_dict, data["observation_space"]),
-            action_space=_optional(space_from_dict, data["action_space"]),
-            model_config_dict=dict(data["model_config_dict"]),
-            catalog_class=catalog_class,
+            **{name: _optional(space_from_dict, data[name]) for name in SPACES},
+            model_config_dict=from_json(data["model_config_dict"]),
+            catalog_class=named_catalog(data["catalog_class"], catalog_class, trusted_packages),
         )
+
+
+def check_keys(data: object, wanted: set[str], *, where: str) -> None:
+    """Raise ValueError unless `data` is a mapping with exactly the keys `wanted`."""
+    if not isinstance(data, Mapping) or set(data) != wanted:
+        found = sorted(map(str, data)) if isinstance(data, Mapping) else type(data).__qualname__
+        raise ValueError(f"{where}: expected the keys {sorted(wanted)}, got {found}")
+
+
+def named_catalog(name: Json, passed: CatalogClass | None, trusted: Collection[str]) -> CatalogClass | None:
+    """Return the catalog that a file names, or the one that the caller passed in its place."""
+    if passed is not None or name is None:
+        return passed
+    found: Any = resolve_class(name, what="catalog_class", trusted=trusted)
+    if not hasattr(found, "get_actor_critic_encoder_config"):
+        raise ValueError(f"catalog_class: {name} is not a catalog")
+    return found  # type: ignore[no-any-return]  # a class with a catalog's methods
 
 
 def _optional(function: Any, value: Any) -> Any:

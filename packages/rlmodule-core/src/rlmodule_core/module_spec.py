@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
-import gymnasium as gym
-
-from rlmodule_core.module_config import RLModuleConfig
+from rlmodule_core.class_names import class_name, resolve_class
+from rlmodule_core.json_values import Json
+from rlmodule_core.module import RLModule
+from rlmodule_core.module_config import AnySettings, AnySpace, RLModuleConfig, check_keys
+from rlmodule_core.spaces import with_plain_sizes
 
 if TYPE_CHECKING:
     from rlmodule_core.catalog_protocol import CatalogClass
-    from rlmodule_core.module import RLModule
 
 
 @dataclass(kw_only=True)
@@ -19,10 +21,15 @@ class SingleAgentRLModuleSpec:
     """A recipe; what is None is filled in by whoever knows better (the algorithm, the environment)."""
 
     module_class: type[RLModule] | None = None
-    observation_space: gym.Space[Any] | None = None
-    action_space: gym.Space[Any] | None = None
-    model_config_dict: dict[str, Any] | None = None
+    observation_space: AnySpace = None
+    action_space: AnySpace = None
+    model_config_dict: AnySettings = None
     catalog_class: CatalogClass | None = None
+
+    def __post_init__(self) -> None:
+        """Give `Discrete.n` as Python's int, as RLModuleConfig does."""
+        self.observation_space = with_plain_sizes(self.observation_space)
+        self.action_space = with_plain_sizes(self.action_space)
 
     def build(self) -> RLModule:
         """Build the module. Raises ValueError that names every missing field."""
@@ -60,7 +67,7 @@ class SingleAgentRLModuleSpec:
 
     @classmethod
     def from_module(cls, module: RLModule) -> SingleAgentRLModuleSpec:
-        """Return the recipe that a module was built from."""
+        """Return the recipe that a module was built from. ValueError if that was config=None."""
         if module.config is None:
             raise ValueError(f"{type(module).__name__} was built with config=None, so it has no recipe")
         config = module.config
@@ -69,5 +76,47 @@ class SingleAgentRLModuleSpec:
             observation_space=config.observation_space,
             action_space=config.action_space,
             model_config_dict=dict(config.model_config_dict),
+            catalog_class=config.catalog_class,
+        )
+
+    def to_dict(self) -> dict[str, Json]:
+        """Return JSON data; classes are written by name, fields that are not set as None.
+
+        Raises ValueError (UnsupportedSpaceError for a space) that names what has no such form.
+        """
+        data = self.get_rl_module_config().to_dict()
+        settings = None if self.model_config_dict is None else data["model_config_dict"]
+        named = None if self.module_class is None else class_name(self.module_class)
+        return {**data, "model_config_dict": settings, "module_class": named}
+
+    @classmethod
+    def from_dict(
+        cls,
+        data: Mapping[str, Json],
+        *,
+        module_class: type[RLModule] | None = None,
+        catalog_class: CatalogClass | None = None,
+        trusted_packages: Collection[str] = (),
+    ) -> SingleAgentRLModuleSpec:
+        """Return the recipe that `to_dict` wrote.
+
+        Each class is the one passed, or the one that is named if that is ours, registered, or in one
+        of `trusted_packages`. Raises ValueError if it is none of these, or for other data.
+        """
+        check_keys(data, {field.name for field in fields(cls)}, where=f"{cls.__name__}.from_dict")
+        settings, name = data["model_config_dict"], data["module_class"]
+        config = RLModuleConfig.from_dict(
+            {key: value for key, value in data.items() if key != "module_class"}
+            | {"model_config_dict": {} if settings is None else settings},
+            catalog_class=catalog_class,
+            trusted_packages=trusted_packages,
+        )
+        if module_class is None and name is not None:
+            module_class = resolve_class(name, what="module_class", base=RLModule, trusted=trusted_packages)
+        return cls(
+            module_class=module_class,
+            observation_space=config.observation_space,
+            action_space=config.action_space,
+            model_config_dict=None if settings is None else config.model_config_dict,
             catalog_class=config.catalog_class,
         )

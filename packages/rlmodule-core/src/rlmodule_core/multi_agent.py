@@ -5,12 +5,15 @@ A batch is `{id: batch of that module}`, the output `{id: output}`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, ValuesView
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 from rlmodule_core.module import Batch, Output, RLModule, State
 from rlmodule_core.nested_dict import NestedDict
+from rlmodule_core.state import flatten_state, nest_state, tie_problems, with_ties
 
 if TYPE_CHECKING:
     from rlmodule_core.module_spec import SingleAgentRLModuleSpec
@@ -26,17 +29,28 @@ class MultiAgentRLModuleConfig:
     modules: dict[str, SingleAgentRLModuleSpec] = field(default_factory=dict)
 
 
-class MultiAgentRLModule:
+class MultiAgentRLModule(Mapping[str, RLModule]):
     """Several RLModules by id. Override `build()` to share parts between them.
 
-    The children may be of any framework. What a framework adds (owning parameters as an `nn.Module`
-    does) is in its own package.
+    Its modules decide what else it is: holding modules of PyTorch alone it is an `nn.Module` that owns
+    them, of TensorFlow a `tf.Module` (`TorchMultiAgentRLModule`, `TfMultiAgentRLModule`), also if it is
+    of a class of your own that knows no framework. What modules share is one parameter then.
     """
+
+    written_in: ClassVar[type[MultiAgentRLModule]]
+    """The class as its author wrote it, before it became a framework's."""
 
     def __init__(self, config: MultiAgentRLModuleConfig | None = None) -> None:
         self.config = config or MultiAgentRLModuleConfig()
-        self._rl_modules: dict[str, RLModule] = {}
+        self._rl_modules: Mapping[str, RLModule] = {}
+        self.added: set[str] = set()  # ids that `build` did not make
         self.build()
+        self._settle()
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Remember the class as written."""
+        super().__init_subclass__(**kwargs)
+        cls.written_in = cls
 
     def build(self) -> None:
         """Fill `self._rl_modules`: here one module a recipe, nothing shared.
@@ -52,21 +66,42 @@ class MultiAgentRLModule:
             raise ValueError(f"MultiAgentRLModule.build: not set for {'; '.join(incomplete)}")
         self._rl_modules = {key: spec.build() for key, spec in self.config.modules.items()}
 
+    # --- the framework's own container --------------------------------------------------------
+
+    def _settle(self) -> None:
+        """Become the framework's own kind of container. ValueError if the modules are of several."""
+        frameworks = {key: module.framework for key, module in self.items()}
+        if len(set(frameworks.values())) > 1:
+            raise ValueError(
+                f"{type(self).__name__}: its modules are of several frameworks: "
+                f"{', '.join(f'{key} of {name}' for key, name in frameworks.items())}; "
+                "make a container for each"
+            )
+        for module in self.values():
+            kind = module.multi_agent_class()
+            if not isinstance(self, kind):
+                self.__class__ = in_framework(type(self), kind)
+            break
+        self._own()
+
+    def _own(self) -> None:
+        """Let the framework know the modules; called after `build()` and after each change."""
+
     # --- the three phases ---------------------------------------------------------------------
 
-    def forward_train(self, batch: Mapping[str, Batch], **kwargs: Any) -> dict[str, Output]:
+    def forward_train(self, batch: Mapping[Any, Batch], **kwargs: Any) -> dict[str, Output]:
         """Call `forward_train` of each module in the batch."""
         return {key: module.forward_train(data, **kwargs) for key, module, data in self._pairs(batch)}
 
-    def forward_exploration(self, batch: Mapping[str, Batch], **kwargs: Any) -> dict[str, Output]:
+    def forward_exploration(self, batch: Mapping[Any, Batch], **kwargs: Any) -> dict[str, Output]:
         """Call `forward_exploration` of each module in the batch."""
         return {key: module.forward_exploration(data, **kwargs) for key, module, data in self._pairs(batch)}
 
-    def forward_inference(self, batch: Mapping[str, Batch], **kwargs: Any) -> dict[str, Output]:
+    def forward_inference(self, batch: Mapping[Any, Batch], **kwargs: Any) -> dict[str, Output]:
         """Call `forward_inference` of each module in the batch."""
         return {key: module.forward_inference(data, **kwargs) for key, module, data in self._pairs(batch)}
 
-    def _pairs(self, batch: Mapping[str, Batch]) -> list[tuple[str, RLModule, Batch]]:
+    def _pairs(self, batch: Mapping[Any, Batch]) -> list[tuple[str, RLModule, Batch]]:
         """Find every module before any of them runs; KeyError that lists the known ids."""
         if not isinstance(batch, Mapping):
             raise ValueError(f"the batch: expected {{module id: batch}}, got {type(batch).__name__}")
@@ -90,29 +125,38 @@ class MultiAgentRLModule:
     def __len__(self) -> int:
         return len(self._rl_modules)
 
-    def keys(self) -> KeysView[str]:
-        """Return the ids."""
-        return self._rl_modules.keys()
-
-    def values(self) -> ValuesView[RLModule]:
-        """Return the modules."""
-        return self._rl_modules.values()
-
-    def items(self) -> ItemsView[str, RLModule]:
-        """Return (id, module) pairs."""
-        return self._rl_modules.items()
+    __eq__ = object.__eq__  # as a module: itself and no other; a Mapping would compare and not hash
+    __hash__ = object.__hash__
 
     def add_module(self, module_id: str, module: RLModule, override: bool = False) -> None:
-        """Add a module; ValueError if the id is taken and `override` is not set."""
+        """Add a module.
+
+        Raises ValueError if the id is taken and `override` is not set, if it is no RLModule, or if it is
+        of another framework than the others.
+        """
+        if not isinstance(module, RLModule):
+            raise ValueError(f"module {module_id!r}: expected an RLModule, got {type(module).__name__}")
         if module_id in self._rl_modules and not override:
             raise ValueError(f"module {module_id!r} is there already; pass override=True to replace it")
-        self._rl_modules[module_id] = module
+        others = {other.framework for key, other in self.items() if key != module_id}
+        if others - {module.framework}:
+            raise ValueError(
+                f"module {module_id!r} is of {module.framework}, the others are of {others.pop()}"
+            )
+        self._rl_modules = {**self._rl_modules, module_id: module}
+        self.added.add(module_id)
+        self._settle()
 
     def remove_module(self, module_id: str, raise_err_if_not_found: bool = True) -> None:
-        """Remove a module; KeyError if there is none and `raise_err_if_not_found` is set."""
+        """Remove a module; KeyError if there is none and `raise_err_if_not_found` is set.
+
+        What it shared with others stays with them.
+        """
         if raise_err_if_not_found:
             self[module_id]
-        self._rl_modules.pop(module_id, None)
+        self._rl_modules = {key: module for key, module in self.items() if key != module_id}
+        self.added.discard(module_id)
+        self._settle()
 
     def foreach_module(self, fn: Callable[[str, RLModule], T]) -> list[T]:
         """Return `fn(id, module)` for every module."""
@@ -121,18 +165,23 @@ class MultiAgentRLModule:
     # --- state --------------------------------------------------------------------------------
 
     def get_state(self) -> State:
-        """Return `{id: state}`."""
-        return {key: module.get_state() for key, module in self.items()}
+        """Return `{id: state}`; what modules share is one array in each of their states."""
+        states = {key: flatten_state(module.get_state()) for key, module in self.items()}
+        tied = with_ties(self._tensors(), _joined(states))
+        return {
+            key: nest_state({name: tied[f"{key}.{name}"] for name in state}) for key, state in states.items()
+        }
 
     def set_state(self, state: State) -> None:
         """Set the state of each module named.
 
-        Raises KeyError for an unknown id and ValueError for states that do not fit; either way all
-        modules are as before.
+        Raises KeyError for an unknown id and ValueError for states that do not fit, or that give a
+        shared parameter two values; either way all modules are as before.
         """
         before = {key: self[key].get_state() for key in state}
-        problems = []
-        for key, own in state.items():
+        new = _joined({key: flatten_state(own) for key, own in state.items()})
+        problems = tie_problems(self._tensors(), new)
+        for key, own in state.items() if not problems else ():
             try:
                 self[key].set_state(own)
             except ValueError as error:
@@ -142,6 +191,71 @@ class MultiAgentRLModule:
                 self[key].set_state(own)
             raise ValueError("; ".join(problems))
 
-    def as_multi_agent(self) -> MultiAgentRLModule:
+    def _tensors(self) -> dict[str, Any]:
+        """Return the live tensors of all modules that tell theirs, by `id.name`."""
+        return _joined({key: module._tensors() for key, module in self.items()})
+
+    def save_to_checkpoint(self, directory: str | Path) -> Path:
+        """Write recipes and weights as the directory `directory`, shared weights once; return its path.
+
+        It is whole or absent, and replaces an older checkpoint of its kind. Raises CheckpointError that
+        names the module which could not be built again, and if the folder holds anything else.
+        """
+        from rlmodule_core.multi_agent_checkpoint import save_modules
+
+        return save_modules(self, Path(directory))
+
+    @classmethod
+    def from_checkpoint(
+        cls,
+        directory: str | Path,
+        *,
+        module_ids: Collection[str] | None = None,
+        module_classes: Mapping[str, type[RLModule]] | None = None,
+        trusted_packages: tuple[str, ...] = (),
+    ) -> Self:
+        """Build the modules that `save_to_checkpoint` wrote, or just those of `module_ids`.
+
+        What they shared they share again. Called on `MultiAgentRLModule` it makes the class that the
+        file names, else the class it is called on. Classes are followed by name as in
+        `RLModule.from_checkpoint`; `module_classes` gives them by id in place of the names.
+
+        Raises CheckpointError for all that is wrong with the files or does not fit.
+        """
+        from rlmodule_core.multi_agent_checkpoint import load_modules
+
+        return load_modules(cls, Path(directory), module_ids, module_classes or {}, trusted_packages)
+
+    def as_multi_agent(self) -> Self:
         """Return itself."""
         return self
+
+
+MultiAgentRLModule.written_in = MultiAgentRLModule
+
+
+def _joined(by_id: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    return {f"{key}.{name}": value for key, flat in by_id.items() for name, value in flat.items()}
+
+
+@cache
+def in_framework(cls: type[MultiAgentRLModule], kind: type[MultiAgentRLModule]) -> type[MultiAgentRLModule]:
+    """Return the class that is both: what its author wrote, and the framework's container."""
+    if issubclass(kind, cls):
+        return kind
+    names = {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
+    both: Any = type(cls.__name__, (cls, kind), {**names, "__reduce_ex__": _reduce})
+    both.written_in = cls
+    made: type[MultiAgentRLModule] = both
+    return made
+
+
+def _reduce(self: MultiAgentRLModule, protocol: Any) -> Any:
+    """Pickle by the two classes it was made of: no module has it by name."""
+    kind = next(base for base in type(self).__bases__ if base is not self.written_in)
+    return _empty, (self.written_in, kind), self.__getstate__()
+
+
+def _empty(cls: type[MultiAgentRLModule], kind: type[MultiAgentRLModule]) -> MultiAgentRLModule:
+    made = in_framework(cls, kind)
+    return made.__new__(made)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Self, TypeAlias
 
 from rlmodule_core.module_spec import SingleAgentRLModuleSpec
 from rlmodule_core.multi_agent import MultiAgentRLModule, MultiAgentRLModuleConfig
@@ -32,6 +32,20 @@ class MultiAgentRLModuleSpec:
         """Build every module. Raises ValueError that names the module and its missing fields."""
         return self.marl_module_class(MultiAgentRLModuleConfig(modules=dict(self.modules)))
 
+    def update(self, other: MultiAgentRLModuleSpec, overwrite: bool = False) -> Self:
+        """Take over what `other` says; in place, returns itself.
+
+        A recipe of `other` for an id that is here too updates it field by field, what `other` sets
+        wins; with `overwrite` it replaces it. A template counts as a recipe for every id of the other
+        side.
+        """
+        if not isinstance(other, MultiAgentRLModuleSpec):
+            raise ValueError(f"update: expected a MultiAgentRLModuleSpec, got {type(other).__name__}")
+        if other.marl_module_class is not MultiAgentRLModule:
+            self.marl_module_class = other.marl_module_class
+        self.module_specs = _merged(self.module_specs, other.module_specs, overwrite)
+        return self
+
     def filled_in(self, known: Mapping[str, SingleAgentRLModuleSpec]) -> Self:
         """Return this recipe for exactly the ids of `known`, whose fields fill what is not set here.
 
@@ -49,3 +63,25 @@ class MultiAgentRLModuleSpec:
             own = dict.fromkeys(known, given or SingleAgentRLModuleSpec())
         merged = {key: replace(spec).update(own[key]) for key, spec in known.items()}
         return replace(self, module_specs=merged)
+
+
+Recipes: TypeAlias = dict[str, SingleAgentRLModuleSpec] | SingleAgentRLModuleSpec | None
+
+
+def _merged(own: Recipes, other: Recipes, overwrite: bool) -> Recipes:
+    if isinstance(own, Mapping) or isinstance(other, Mapping):
+        ids = {**(own if isinstance(own, Mapping) else {}), **(other if isinstance(other, Mapping) else {})}
+        return {key: _merged_recipe(_of(own, key), _of(other, key), overwrite) for key in ids}
+    return None if own is None and other is None else _merged_recipe(own, other, overwrite)
+
+
+def _of(recipes: Recipes, key: str) -> SingleAgentRLModuleSpec | None:
+    return recipes.get(key) if isinstance(recipes, Mapping) else recipes
+
+
+def _merged_recipe(
+    own: SingleAgentRLModuleSpec | None, other: SingleAgentRLModuleSpec | None, overwrite: bool
+) -> SingleAgentRLModuleSpec:
+    if own is None or (overwrite and other is not None):
+        return replace(other or SingleAgentRLModuleSpec())
+    return replace(own) if other is None else replace(own).update(other)

@@ -5,7 +5,7 @@ A `Nest` is an array or a dict, tuple or list of nests, as gymnasium's nested sp
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias, TypeVar
 
 import tree
@@ -44,3 +44,35 @@ def leaves_with_paths(nest: Nest) -> Iterable[tuple[str, Any]]:
     for path, leaf in tree.flatten_with_path(nest):
         name = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path)
         yield name.removeprefix("."), leaf
+
+
+def matching_leaves(structure: Nest, value: Nest, path: str = "") -> list[Any]:
+    """Return what stands in `value` where `structure` has its leaves, dict keys sorted.
+
+    Raises ValueError that names the place where `value` has other keys or another length.
+
+    >>> matching_leaves({"b": 0, "a": (0, 0)}, {"a": (1, 2), "b": 3})
+    [1, 2, 3]
+    """
+    if isinstance(structure, dict):
+        if not isinstance(value, Mapping) or value.keys() != structure.keys():
+            raise _misfit(path, f"a mapping with the keys {sorted(structure)}", value)
+        keys, at = sorted(structure), "{}.{}"
+    elif isinstance(structure, tuple):
+        if not isinstance(value, (tuple, list)) or len(value) != len(structure):
+            raise _misfit(path, f"a tuple of {len(structure)}", value)
+        keys, at = list(range(len(structure))), "{}[{}]"
+    else:
+        return [value]
+    parts = (matching_leaves(structure[key], value[key], at.format(path, key)) for key in keys)
+    return [leaf for part in parts for leaf in part]
+
+
+def _misfit(path: str, expected: str, value: Any) -> ValueError:
+    if isinstance(value, Mapping):
+        found = f"one with the keys {sorted(map(str, value))}"
+    elif isinstance(value, (tuple, list)):
+        found = f"a {type(value).__name__} of {len(value)}"
+    else:
+        found = type(value).__qualname__
+    return ValueError(f"value{path}: expected {expected}, got {found}")

@@ -58,21 +58,20 @@ class NumpyPolicy(NumpyRLModule):
 
     def get_state(self) -> State:
         """Return copies of the weights, `{"layers": {"0": {"weight": ..., "bias": ...}, ...}}`."""
-        flat = flatten_state(self._arrays())
-        return nest_state({name: array.copy() for name, array in flat.items()})
+        return nest_state({name: array.copy() for name, array in self._tensors().items()})
 
     def set_state(self, state: State) -> None:
         """Write weights into the memory that is used, after checking that every shape fits."""
-        own = flatten_state(self._arrays())
-        new = flatten_state(state)
+        own, new = self._tensors(), flatten_state(state)
         check_same_state(own, new, where=f"{type(self).__name__}.set_state")
         for name, array in own.items():
             np.copyto(array, new[name])
 
-    def _arrays(self) -> State:
+    def _tensors(self) -> dict[str, Array]:
         layers = {
-            str(index): {"weight": layer.weight, "bias": layer.bias}
+            f"layers.{index}.{name}": array
             for index, layer in enumerate(self.layers.layers)
+            for name, array in (("weight", layer.weight), ("bias", layer.bias))
         }
         constant = self.layers.constant
-        return {"layers": layers} | ({} if constant is None else {"constant": constant})
+        return layers if constant is None else {**layers, "constant": constant}

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from copy import copy
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
+from rlmodule_core.json_values import Json
 from rlmodule_specs import SpecType, TensorSpec
-
-Json: TypeAlias = Any  # what json.dumps takes: nested dicts, lists, str, int, float, bool, None
 
 
 class UnsupportedSpaceError(ValueError):
@@ -48,6 +48,29 @@ def spec_from_space(space: gym.Space[Any], *, framework: str | None = None) -> S
     if shape is None:
         return None
     return TensorSpec(", ".join(["...", *map(str, shape)]), framework=framework)
+
+
+def with_plain_sizes(space: Any) -> Any:
+    """Return an equal space whose `Discrete.n`, at any depth, is Python's int; others as they are.
+
+    >>> type(with_plain_sizes(spaces.Discrete(3)).n)
+    <class 'int'>
+    """
+    match space:
+        case spaces.Discrete() if type(space.n) is not int:
+            discrete: Any = copy(space)  # the environment keeps its own
+            discrete.n = int(space.n)
+            return discrete
+        case spaces.Dict() | spaces.Tuple():
+            nested: Any = space.spaces
+            pairs = nested.items() if isinstance(nested, dict) else enumerate(nested)
+            plain = {key: with_plain_sizes(child) for key, child in pairs}
+            if all(child is nested[key] for key, child in plain.items()):
+                return space
+            copied: Any = copy(space)
+            copied.spaces = plain if isinstance(nested, dict) else tuple(plain.values())
+            return copied
+    return space
 
 
 def space_to_dict(space: gym.Space[Any]) -> Json:

@@ -36,9 +36,10 @@ def flatten_state(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]
 
 
 def check_same_state(own: Mapping[str, Any], new: Mapping[str, Any], *, where: str) -> None:
-    """Raise ValueError that lists every missing, unexpected and misshapen entry of a flat state.
+    """Raise ValueError that lists every missing, unexpected, misshapen or contradicting entry of a state.
 
-    Own values have a `shape`; new ones are to be arrays of numbers.
+    Own values are the live tensors, one object under several names where they are tied; new ones are to
+    be arrays of numbers.
     """
     problems = [f"{name} is missing" for name in own if name not in new]
     problems += [f"{name} is not expected" for name in new if name not in own]
@@ -50,5 +51,37 @@ def check_same_state(own: Mapping[str, Any], new: Mapping[str, Any], *, where: s
             problems.append(f"{name} is an array of {value.dtype}, expected one of numbers")
         elif value.shape != shape:
             problems.append(f"{name} has shape {value.shape}, expected {shape}")
+    problems += tie_problems(own, new)
     if problems:
         raise ValueError(f"{where}: the state does not fit: {'; '.join(problems)}")
+
+
+def tied_names(tensors: Mapping[str, Any]) -> dict[str, str]:
+    """Return, for each name of a tensor that has an earlier one, that earlier name.
+
+    >>> x = object()
+    >>> tied_names({"a": x, "b": object(), "c": x})
+    {'c': 'a'}
+    """
+    first: dict[int, str] = {}
+    found = {name: first.setdefault(id(tensor), name) for name, tensor in tensors.items()}
+    return {name: earlier for name, earlier in found.items() if earlier != name}
+
+
+def tie_problems(tensors: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Say which entries give one tensor two values."""
+    return [
+        f"{name} is the same tensor as {earlier}, but its values differ"
+        for name, earlier in tied_names(tensors).items()
+        if name in new and earlier in new and not _equal(new[name], new[earlier])
+    ]
+
+
+def with_ties(tensors: Mapping[str, Any], arrays: Mapping[str, Any]) -> dict[str, Any]:
+    """Return flat arrays in which a tied tensor is one array under all of its names."""
+    tied = tied_names(tensors)
+    return {name: arrays[tied.get(name, name)] for name in arrays}
+
+
+def _equal(one: object, other: object) -> bool:
+    return one is other or np.array_equal(np.asarray(one), np.asarray(other), equal_nan=True)

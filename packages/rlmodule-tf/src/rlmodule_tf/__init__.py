@@ -12,12 +12,17 @@ if importlib.util.find_spec("tensorflow") is None:
 from rlmodule_tf.__about__ import __version__
 from rlmodule_tf.actor_critic import TfActorCriticModule
 from rlmodule_tf.distributions import (
+    TfBernoulli,
     TfCategorical,
     TfDeterministic,
     TfDiagGaussian,
     TfDistribution,
+    TfMultiCategorical,
+    TfMultiDistribution,
     TfNative,
+    TfSquashedGaussian,
     as_distribution,
+    mask_logits,
 )
 from rlmodule_tf.layers import (
     TfActorCriticEncoder,
@@ -27,11 +32,13 @@ from rlmodule_tf.layers import (
 )
 from rlmodule_tf.masking import constant, masked_mean, require_same_shape, squared_error, zero_padding
 from rlmodule_tf.module import TfRLModule
+from rlmodule_tf.multi_agent import TfMultiAgentRLModule
 from rlmodule_tf.updater import TfUpdater
 
 __all__ = [
     "TfActorCriticEncoder",
     "TfActorCriticModule",
+    "TfBernoulli",
     "TfCategorical",
     "TfDeterministic",
     "TfDiagGaussian",
@@ -39,12 +46,17 @@ __all__ = [
     "TfFreeLogStdHead",
     "TfMLPEncoder",
     "TfMLPHead",
+    "TfMultiAgentRLModule",
+    "TfMultiCategorical",
+    "TfMultiDistribution",
     "TfNative",
     "TfRLModule",
+    "TfSquashedGaussian",
     "TfUpdater",
     "__version__",
     "as_distribution",
     "constant",
+    "mask_logits",
     "masked_mean",
     "require_same_shape",
     "squared_error",

@@ -7,7 +7,6 @@ from typing import Any
 import tensorflow as tf
 
 from rlmodule_core import Columns, NumpyPolicy, Output, RLModuleConfig, numpy_distribution
-from rlmodule_core.module import Batch
 from rlmodule_tf.layers import (
     TfActorCriticEncoder,
     TfFreeLogStdHead,
@@ -39,17 +38,17 @@ class TfActorCriticModule(TfRLModule):
         self._dist_config = catalog.get_action_dist_config()
         self.make_distribution = self._made_distribution = self._dist_config.build("tf")
 
-    def _forward_train(self, batch: Batch, **kwargs: Any) -> Output:
+    def _forward_train(self, batch: Any, /, *args: Any, **kwargs: Any) -> Output:
         actor, critic = self.encoder(batch[Columns.OBS])
         return {
             Columns.ACTION_DIST: self.make_distribution(self.pi(actor)),
             Columns.VF_PREDS: tf.squeeze(self.vf(critic), axis=-1),
         }
 
-    def _forward_exploration(self, batch: Batch, **kwargs: Any) -> Output:
+    def _forward_exploration(self, batch: Any, /, *args: Any, **kwargs: Any) -> Output:
         return self._forward_inference(batch)
 
-    def _forward_inference(self, batch: Batch, **kwargs: Any) -> Output:
+    def _forward_inference(self, batch: Any, /, *args: Any, **kwargs: Any) -> Output:
         features = self._actor_features(batch[Columns.OBS])
         return {Columns.ACTION_DIST: self.make_distribution(self.pi(features))}
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
 from rlmodule_core.nest import Nest, map_nest
+from rlmodule_tf.arrays import as_array
 from rlmodule_tf.distributions import as_distribution
 
 __all__ = [
+    "as_array",
     "as_distribution",
     "mean_of",
     "no_grad",
@@ -37,12 +38,6 @@ def to_tensors(nest: Nest, device: str | None = None) -> Nest:
 def to_numpy(nest: Nest) -> Nest:
     """Turn a nest of tensors into a nest of arrays, without their gradients."""
     return map_nest(as_array, nest)
-
-
-def as_array(tensor: tf.Tensor | tf.Variable) -> npt.NDArray[Any]:
-    """Return a tensor as an array of its own; bfloat16, which NumPy lacks, as float32."""
-    array: npt.NDArray[Any] = tensor.numpy()
-    return array.astype(np.float32) if tensor.dtype == tf.bfloat16 else array
 
 
 def take(columns: Mapping[str, Nest], indices: npt.NDArray[np.int64]) -> dict[str, Nest]:

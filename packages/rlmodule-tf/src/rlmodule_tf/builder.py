@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-from typing import Any
-
 import tensorflow as tf
 
 from rlmodule_core import (
     ActorCriticEncoderConfig,
-    Distribution,
     DistributionConfig,
     FreeLogStdHeadConfig,
     MLPEncoderConfig,
     MLPHeadConfig,
     ModelConfig,
 )
-from rlmodule_tf.distributions import TfCategorical, TfDeterministic, TfDiagGaussian
+from rlmodule_core.parametric_distribution import DistributionMaker, distribution_maker
+from rlmodule_tf.distributions import DISTRIBUTIONS
 from rlmodule_tf.layers import (
     TfActorCriticEncoder,
     TfFreeLogStdHead,
     TfMLPEncoder,
     TfMLPHead,
 )
-
-_DISTRIBUTIONS: dict[str, Any] = {
-    "Categorical": TfCategorical,
-    "DiagGaussian": TfDiagGaussian,
-    "Deterministic": TfDeterministic,
-}
 
 
 def build(config: ModelConfig) -> tf.Module:
@@ -53,6 +43,6 @@ def build(config: ModelConfig) -> tf.Module:
     )
 
 
-def build_distribution(config: DistributionConfig) -> Callable[[tf.Tensor], Distribution[tf.Tensor]]:
+def build_distribution(config: DistributionConfig) -> DistributionMaker[tf.Tensor]:
     """Return the function from `inputs` to the distribution that the config describes."""
-    return partial(_DISTRIBUTIONS[config.kind].from_inputs, space=config.space)
+    return distribution_maker(config, DISTRIBUTIONS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
@@ -13,11 +13,51 @@ from gymnasium.vector.utils import create_empty_array
 from rlmodule_core import Columns, Distribution, RLModule, RLModuleConfig
 from rlmodule_core.module import Batch, Output, State
 from rlmodule_core.nest import map_nest
-from rlmodule_core.state import check_same_state, flatten_state, nest_state
+from rlmodule_core.state import check_same_state, flatten_state, nest_state, with_ties
 from rlmodule_tf.bridge import as_array, no_grad, to_tensors
 
+if TYPE_CHECKING:
+    from rlmodule_tf.multi_agent import TfMultiAgentRLModule
 
-class TfRLModule(tf.Module, RLModule):
+
+class _OwnsVariables(tf.Module):
+    """A `tf.Module` that finds the variables inside Keras layers too."""
+
+    @property
+    def variables(self) -> tuple[tf.Variable, ...]:
+        """All variables, those of Keras layers included, each once, in the order of definition.
+
+        Raises ValueError while layers are not built, which can only be without observation space.
+        """
+        found = {id(variable): variable for _, variable in self._known_variables()}
+        return tuple(found.values())
+
+    @property
+    def trainable_variables(self) -> tuple[tf.Variable, ...]:
+        """The variables that learn, each once; for errors see `variables`."""
+        return tuple(variable for variable in self.variables if variable.trainable)
+
+    @property
+    def non_trainable_variables(self) -> tuple[tf.Variable, ...]:
+        """The variables that no optimizer moves, each once; for errors see `variables`."""
+        return tuple(variable for variable in self.variables if not variable.trainable)
+
+    def _known_variables(self) -> list[tuple[str, tf.Variable]]:
+        """Return (dotted name, variable), a shared one under each of its names."""
+        lazy = self._unbuilt()
+        if lazy:
+            raise ValueError(
+                f"{type(self).__name__}: {', '.join(lazy)} have no variables yet: without an observation "
+                "space they are made at the first call; call a forward once, or build the layers"
+            )
+        return list(_named_variables(self))
+
+    def _unbuilt(self) -> list[str]:
+        """Return the names of the Keras layers that were never called nor built."""
+        return [name for name, layer in _named_layers(self) if not layer.built]
+
+
+class TfRLModule(_OwnsVariables, RLModule):
     """Subclass this; make layers in `__init__`, after `super().__init__(config)`.
 
     Layers of Keras need no input shape: where one is not built yet, the forwards are run once on an
@@ -36,11 +76,26 @@ class TfRLModule(tf.Module, RLModule):
 
     def _finish(self) -> None:
         super()._finish()
+        self._look_for_modes()
+        self.make_variables(None if self.config is None else self.config.observation_space)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if isinstance(value, (_KERAS_LAYER, tf.Module)) and "_modes_matter" in vars(self):
+            self._look_for_modes()  # exchanged after the constructor
+            self._may_grow = True
+
+    def _look_for_modes(self) -> None:
         self._modes_matter = any(type(layer) not in _MODE_FREE for _, layer in _named_layers(self))
+
+    def make_variables(self, space: gym.Space[Any] | None) -> None:
+        """Run the forwards on an observation of zeros if a layer waits for its first call.
+
+        Without a space this is left to whoever has one: the container of this module, or the first call.
+        """
         lazy = self._unbuilt()
-        space = None if self.config is None else self.config.observation_space
         if lazy and space is None:
-            return  # nothing to call them with: the owner of this module will
+            return
         if lazy and space is not None:
             self._call_once(self._example_batch(space), lazy)
         self._may_grow = False
@@ -78,6 +133,8 @@ class TfRLModule(tf.Module, RLModule):
     def _run_train(self, batch: Batch, **kwargs: Any) -> Output:
         if not self._modes_matter:
             return self._forward_train(batch, **kwargs)
+        if self._may_grow and self._unbuilt():  # built in train mode, a Sequential would never leave it
+            self._forward_train(batch, **kwargs)
         output: Output = _train_mode(
             tf.constant(0.0), forward=lambda: self._forward_train(batch, **kwargs), training=True
         )
@@ -103,28 +160,20 @@ class TfRLModule(tf.Module, RLModule):
         first = next(_named_variables(self), None)
         return "CPU:0" if first is None else first[1].device
 
-    @property
-    def variables(self) -> tuple[tf.Variable, ...]:
-        """All variables, those of Keras layers included, each once, in the order of definition.
+    @classmethod
+    def multi_agent_class(cls) -> type[TfMultiAgentRLModule]:
+        """Return the container that is a `tf.Module`."""
+        from rlmodule_tf.multi_agent import TfMultiAgentRLModule
 
-        Raises ValueError while layers are not built, which can only be without observation space.
-        """
-        found = {id(variable): variable for _, variable in self._known_variables()}
-        return tuple(found.values())
-
-    @property
-    def trainable_variables(self) -> tuple[tf.Variable, ...]:
-        """The variables that learn, each once; for errors see `variables`."""
-        return tuple(variable for variable in self.variables if variable.trainable)
-
-    @property
-    def non_trainable_variables(self) -> tuple[tf.Variable, ...]:
-        """The variables that no optimizer moves, each once; for errors see `variables`."""
-        return tuple(variable for variable in self.variables if not variable.trainable)
+        return TfMultiAgentRLModule
 
     def get_state(self) -> State:
-        """Return copies of all variables as a nested dict of NumPy arrays."""
-        return nest_state({name: as_array(variable) for name, variable in self._known_variables()})
+        """Return copies of all variables as a nested dict of NumPy arrays.
+
+        A variable that has several names is one array under all of them.
+        """
+        known = dict(self._known_variables())
+        return nest_state(with_ties(known, {name: as_array(variable) for name, variable in known.items()}))
 
     def set_state(self, state: State) -> None:
         """Write weights into the variables that are used; ValueError that lists what does not fit."""
@@ -134,20 +183,15 @@ class TfRLModule(tf.Module, RLModule):
         for name, variable in own.items():
             variable.assign(arrays[name])
 
-    def _known_variables(self) -> list[tuple[str, tf.Variable]]:
-        if self._may_grow:
-            lazy = self._unbuilt()
-            if lazy:
-                raise ValueError(
-                    f"{type(self).__name__}: {', '.join(lazy)} have no variables yet: without an observation "
-                    "space they are made at the first call; call a forward once, or build the layers"
-                )
-            self._may_grow = False
-        return list(_named_variables(self))
+    def _tensors(self) -> dict[str, tf.Variable]:
+        return dict(self._known_variables())
 
-    def _unbuilt(self) -> list[str]:
-        """Return the names of the Keras layers that were never called nor built."""
-        return [name for name, layer in _named_layers(self) if not layer.built]
+    def _known_variables(self) -> list[tuple[str, tf.Variable]]:
+        if not self._may_grow:  # then the walk over all layers can be saved
+            return list(_named_variables(self))
+        known = super()._known_variables()
+        self._may_grow = False
+        return known
 
 
 class _TrainMode(tf.keras.layers.Layer):  # type: ignore[type-arg]  # not subscriptable at run time
@@ -207,7 +251,7 @@ def _parts(owner: Any) -> Iterator[tuple[str, object]]:
     if isinstance(owner, _KERAS_LAYER):
         yield from _keras_parts(owner)
         return
-    if isinstance(owner, Mapping):
+    if isinstance(owner, Mapping) and not isinstance(owner, tf.Module):
         items = [(str(key), value) for key, value in owner.items()]
     elif isinstance(owner, (list, tuple)):
         items = [(str(index), value) for index, value in enumerate(owner)]
@@ -239,7 +283,7 @@ def _without_gradient(value: Any) -> Any:
     """Stop the gradient of tensors and of our distributions; what else there is stays as it is."""
     if isinstance(value, Distribution):
         try:
-            return value.with_inputs(tf.stop_gradient(value.inputs))
+            return value.with_inputs(map_nest(tf.stop_gradient, value.inputs))
         except NotImplementedError:  # a foreign one, whose parameters are its own
             return value
     if isinstance(value, Mapping):

@@ -3,12 +3,17 @@
 from rlmodule_torch.__about__ import __version__
 from rlmodule_torch.actor_critic import TorchActorCriticModule
 from rlmodule_torch.distributions import (
+    TorchBernoulli,
     TorchCategorical,
     TorchDeterministic,
     TorchDiagGaussian,
     TorchDistribution,
+    TorchMultiCategorical,
+    TorchMultiDistribution,
     TorchNative,
+    TorchSquashedGaussian,
     as_distribution,
+    mask_logits,
 )
 from rlmodule_torch.layers import (
     TorchActorCriticEncoder,
@@ -18,11 +23,13 @@ from rlmodule_torch.layers import (
 )
 from rlmodule_torch.masking import constant, masked_mean, require_same_shape, squared_error, zero_padding
 from rlmodule_torch.module import TorchRLModule
+from rlmodule_torch.multi_agent import TorchMultiAgentRLModule
 from rlmodule_torch.updater import TorchUpdater
 
 __all__ = [
     "TorchActorCriticEncoder",
     "TorchActorCriticModule",
+    "TorchBernoulli",
     "TorchCategorical",
     "TorchDeterministic",
     "TorchDiagGaussian",
@@ -30,12 +37,17 @@ __all__ = [
     "TorchFreeLogStdHead",
     "TorchMLPEncoder",
     "TorchMLPHead",
+    "TorchMultiAgentRLModule",
+    "TorchMultiCategorical",
+    "TorchMultiDistribution",
     "TorchNative",
     "TorchRLModule",
+    "TorchSquashedGaussian",
     "TorchUpdater",
     "__version__",
     "as_distribution",
     "constant",
+    "mask_logits",
     "masked_mean",
     "require_same_shape",
     "squared_error",

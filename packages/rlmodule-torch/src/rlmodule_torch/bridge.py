@@ -12,9 +12,11 @@ import torch
 from torch import Tensor
 
 from rlmodule_core.nest import Nest, map_nest
+from rlmodule_torch.arrays import as_array
 from rlmodule_torch.distributions import as_distribution
 
 __all__ = [
+    "as_array",
     "as_distribution",
     "mean_of",
     "no_grad",
@@ -35,13 +37,6 @@ def to_tensors(nest: Nest, device: torch.device | str | None = None) -> Nest:
 def to_numpy(nest: Nest) -> Nest:
     """Turn a nest of tensors into a nest of arrays, without their gradients."""
     return map_nest(as_array, nest)
-
-
-def as_array(tensor: Tensor) -> npt.NDArray[Any]:
-    """Return a tensor as an array, on a CPU over its memory; bfloat16, which NumPy lacks, as float32."""
-    tensor = tensor.detach().cpu()
-    array: npt.NDArray[Any] = (tensor.float() if tensor.dtype is torch.bfloat16 else tensor).numpy()
-    return array
 
 
 def take(columns: Mapping[str, Nest], indices: npt.NDArray[np.int64]) -> dict[str, Nest]:

@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-from typing import Any
-
 from torch import Tensor, nn
 
 from rlmodule_core import (
     ActorCriticEncoderConfig,
-    Distribution,
     DistributionConfig,
     FreeLogStdHeadConfig,
     MLPEncoderConfig,
     MLPHeadConfig,
     ModelConfig,
 )
-from rlmodule_torch.distributions import TorchCategorical, TorchDeterministic, TorchDiagGaussian
+from rlmodule_core.parametric_distribution import DistributionMaker, distribution_maker
+from rlmodule_torch.distributions import DISTRIBUTIONS
 from rlmodule_torch.layers import (
     TorchActorCriticEncoder,
     TorchFreeLogStdHead,
     TorchMLPEncoder,
     TorchMLPHead,
 )
-
-_DISTRIBUTIONS: dict[str, Any] = {
-    "Categorical": TorchCategorical,
-    "DiagGaussian": TorchDiagGaussian,
-    "Deterministic": TorchDeterministic,
-}
 
 
 def build(config: ModelConfig) -> nn.Module:
@@ -53,6 +43,6 @@ def build(config: ModelConfig) -> nn.Module:
     )
 
 
-def build_distribution(config: DistributionConfig) -> Callable[[Tensor], Distribution[Tensor]]:
+def build_distribution(config: DistributionConfig) -> DistributionMaker[Tensor]:
     """Return the function from `inputs` to the distribution that the config describes."""
-    return partial(_DISTRIBUTIONS[config.kind].from_inputs, space=config.space)
+    return distribution_maker(config, DISTRIBUTIONS)

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from rlmodule_core import RLModule, RLModuleConfig
 from rlmodule_core.module import Batch, Output, State
-from rlmodule_core.state import check_same_state, flatten_state, nest_state
+from rlmodule_core.state import check_same_state, flatten_state, nest_state, with_ties
 from rlmodule_torch.bridge import as_array
+from rlmodule_torch.multi_agent import TorchMultiAgentRLModule
 
 
 class TorchRLModule(nn.Module, RLModule):
@@ -30,7 +31,15 @@ class TorchRLModule(nn.Module, RLModule):
 
     def _finish(self) -> None:
         super()._finish()
-        # Switching modes walks over all submodules, so it is done only where a layer may care.
+        self._look_for_modes()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if isinstance(value, nn.Module) and "_modes_matter" in vars(self):  # exchanged after the constructor
+            self._look_for_modes()
+
+    def _look_for_modes(self) -> None:
+        """Switching modes walks over all submodules, so it is done only where a layer may care."""
         self._modes_matter = any(_depends_on_mode(module) for module in self.modules() if module is not self)
 
     def _run_train(self, batch: Batch, **kwargs: Any) -> Output:
@@ -68,17 +77,29 @@ class TorchRLModule(nn.Module, RLModule):
         first: Tensor | None = next(self.parameters(), None)
         return torch.device("cpu") if first is None else first.device
 
+    @classmethod
+    def multi_agent_class(cls) -> type[TorchMultiAgentRLModule]:
+        """Return the container that is an `nn.Module`."""
+        return TorchMultiAgentRLModule
+
     def get_state(self) -> State:
-        """Return copies of all parameters and buffers as a nested dict of NumPy arrays."""
-        return nest_state({name: as_array(tensor).copy() for name, tensor in self.state_dict().items()})
+        """Return copies of all parameters and buffers as a nested dict of NumPy arrays.
+
+        A parameter that has several names is one array under all of them.
+        """
+        tensors = self._tensors()
+        return nest_state(with_ties(tensors, {name: as_array(t).copy() for name, t in tensors.items()}))
 
     def set_state(self, state: State) -> None:
         """Write weights into the tensors that are used; ValueError that lists what does not fit."""
-        own, new = self.state_dict(), flatten_state(state)
+        own, new = self._tensors(), flatten_state(state)
         check_same_state(own, new, where=f"{type(self).__name__}.set_state")
         with torch.no_grad():
             for name, tensor in own.items():
                 tensor.copy_(torch.from_numpy(np.array(new[name])))
+
+    def _tensors(self) -> dict[str, Tensor]:
+        return self.state_dict(keep_vars=True)
 
 
 _MODE_FREE = (

@@ -54,7 +54,7 @@ class TorchUpdater:
             raise ValueError(f"{type(module).__name__} has no trainable parameters")
         self._loss_function = loss_function
         self._flat, self._gradient = _flatten(parameters)
-        self._gradients = [(p, p.grad) for p in parameters if p.grad is not None]
+        self._gradients = [(p, p.grad, p.data_ptr()) for p in parameters if p.grad is not None]
         self._adam = _Adam(self._flat, adam_epsilon)
         self._grad_clip = grad_clip
         self._grad_clip_by = grad_clip_by
@@ -62,10 +62,16 @@ class TorchUpdater:
     def step(self, batch: Mapping[str, Any], coefficients: Mapping[str, float]) -> StepResult:
         """Take one step on a minibatch with the learning rate `coefficients["lr"]`.
 
-        A gradient that is not finite changes nothing.
+        A gradient that is not finite changes nothing. Raises RuntimeError if the parameters lie elsewhere
+        now than when the updater was made: its steps would move nothing.
         """
         gradient = self._gradient
-        for parameter, part in self._gradients:
+        for parameter, part, place in self._gradients:
+            if parameter.data_ptr() != place:
+                raise RuntimeError(
+                    "the parameters were moved since this updater was made, by to() or by another updater: "
+                    "make one updater, last of all, for all modules that share parameters"
+                )
             if parameter.grad is not part:  # someone's zero_grad() took it off
                 parameter.grad = part
         gradient.zero_()
@@ -113,7 +119,7 @@ class TorchUpdater:
             if norm > limit:
                 gradient.mul_(limit / norm)
         else:
-            for _, part in self._gradients:
+            for _, part, _ in self._gradients:
                 part.mul_((limit / part.norm()).clamp(max=1.0))
 
 

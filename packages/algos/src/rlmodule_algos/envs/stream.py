@@ -57,7 +57,7 @@ class EnvStream:
         except Exception as error:
             raise self._failed("reset", error) from error
 
-    def step(self, actions: npt.NDArray[Any]) -> Transition:
+    def step(self, actions: Nest) -> Transition:
         """Step every environment and start anew those whose episode ended.
 
         Raises EnvError for whatever the environment raised; it must be reset then.
@@ -69,7 +69,7 @@ class EnvStream:
         except Exception as error:
             raise self._failed("step", error) from error
 
-    def _step(self, actions: npt.NDArray[Any]) -> Transition:
+    def _step(self, actions: Nest) -> Transition:
         obs, rewards, terminated, truncated, infos = self.env.step(actions)
         obs = _single(obs)
         resets, self._resetting = self._resetting, None

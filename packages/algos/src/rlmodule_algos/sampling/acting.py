@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from rlmodule_algos.frameworks import Bridge
 from rlmodule_core import Columns, NumpyDistribution, RLModule, numpy_bridge
-from rlmodule_core.nest import Nest
+from rlmodule_core.nest import Nest, leaves
 
 Array = npt.NDArray[Any]
 
@@ -22,7 +22,7 @@ Array = npt.NDArray[Any]
 class Draw(NamedTuple):
     """Actions, and what their log-probs come from: the parameters, or the log-probs themselves."""
 
-    actions: Array
+    actions: Nest  # [B, ...], nested as the action space is
     distribution: NumpyDistribution | None
     logp: Array | None  # given exactly where `distribution` is not
 
@@ -48,18 +48,18 @@ class Actor:
         drawn = distribution.sample()
         actions = self._bridge.to_numpy(drawn)
         logp = self._bridge.to_numpy(distribution.logp(drawn))
-        if logp.shape != actions.shape[:1]:
+        rows = leaves(actions)[0].shape[:1]
+        if logp.shape != rows:
             raise ValueError(
                 f"{type(self._module).__name__}.forward_exploration: action_dist gives log-probs of shape "
-                f"{list(logp.shape)}, expected {list(actions.shape[:1])}, one for each action; wrap a "
+                f"{list(logp.shape)}, expected {list(rows)}, one for each action; wrap a "
                 "distribution over single components, in torch.distributions.Independent, say"
             )
         return Draw(actions, None, logp)
 
-    def exploit(self, obs: Nest) -> Array:
+    def exploit(self, obs: Nest) -> Nest:
         """Return the most likely actions for observations `[B, ...]`."""
         batch = {Columns.OBS: self._bridge.to_tensors(obs, self._device)}
         output = self._module.forward_inference(batch)
         distribution = self._bridge.as_distribution(output[Columns.ACTION_DIST])
-        actions: Array = self._bridge.to_numpy(distribution.to_deterministic().sample())
-        return actions
+        return self._bridge.to_numpy(distribution.to_deterministic().sample())

@@ -1,0 +1,112 @@
+"""What a checked forward costs over the bare network, in microseconds and in one run.
+
+    hatch run python benchmarks/forwards.py
+
+Each phase of a small module is timed in turns with the bare thing: the same layers and the same
+distribution in the same words, without checks, modes and gradient modes around them (acting in torch is
+under `no_grad`, as one would write it).
+"""
+
+from __future__ import annotations
+
+import timeit
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+
+from rlmodule_core import RLModuleConfig
+from rlmodule_specs import checks
+
+CONFIG = RLModuleConfig(
+    observation_space=spaces.Box(-1.0, 1.0, (4,)),
+    action_space=spaces.Discrete(2),
+    model_config_dict={"fcnet_hiddens": [64]},
+)
+ROUNDS = 300
+WINDOW = 0.002  # seconds of one round of one function: short, so that some rounds are undisturbed
+
+
+def in_turns(*functions: Callable[[], object]) -> list[float]:
+    """Return the microseconds of each function in its best round; in every round each has its turn."""
+    timers = [timeit.Timer(function) for function in functions]
+    calls = [max(1, int(WINDOW / (timer.timeit(20) / 20))) for timer in timers]
+    rounds = [
+        [timer.timeit(n) / n * 1e6 for timer, n in zip(timers, calls, strict=True)] for _ in range(ROUNDS)
+    ]
+    return [min(times) for times in zip(*rounds, strict=True)]
+
+
+def report(name: str, bare: Callable[[], object], checked: Callable[[], object]) -> None:
+    """Print one row: with checks, and with the checks off."""
+    base, on = in_turns(bare, checked)
+    with checks("off"):
+        again, off = in_turns(bare, checked)
+    print(f"{name:<24}{base:>9.2f}{on:>10.2f}{on - base:>+9.2f}{off - again:>+12.2f}", flush=True)
+
+
+def torch_rows() -> None:
+    """Time PyTorch."""
+    import torch
+    from torch import nn
+
+    from rlmodule_torch.bc_module import DiscreteBCTorchModule
+
+    torch.set_num_threads(1)
+    module = DiscreteBCTorchModule(CONFIG)
+    batch: Any = {"obs": torch.zeros(1, 4)}
+
+    class Bare(nn.Module):
+        """The same layers in a plain module."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.policy, self.make_distribution = module.policy, module.make_distribution
+
+        forward_train = DiscreteBCTorchModule._forward_train
+
+    bare: Any = Bare()
+
+    def act() -> object:
+        with torch.no_grad():
+            return bare.forward_train(batch)
+
+    report("torch train", lambda: bare.forward_train(batch), lambda: module.forward_train(batch))
+    report("torch inference", act, lambda: module.forward_inference(batch))
+
+
+def tf_rows() -> None:
+    """Time TensorFlow, eagerly and in a graph.
+
+    The network is one product: a call of a Keras layer takes so long that nothing could be seen beside it.
+    """
+    import tensorflow as tf
+
+    from rlmodule_tf import TfCategorical, TfRLModule
+
+    class Tiny(TfRLModule):
+        """One product."""
+
+        def __init__(self, config: RLModuleConfig) -> None:
+            super().__init__(config)
+            self.weight = tf.Variable(tf.zeros([4, 2]))
+
+        def _forward_exploration(self, batch: Any) -> Any:
+            return {"action_dist": TfCategorical(tf.matmul(batch["obs"], self.weight))}
+
+        _forward_inference = _forward_exploration
+
+    module, obs = Tiny(CONFIG), tf.constant(np.zeros((1, 4), np.float32))
+    batch, bare = {"obs": obs}, module._forward_exploration
+    graph_bare = tf.function(lambda obs: bare({"obs": obs})["action_dist"].inputs)
+    graph = tf.function(lambda obs: module.forward_inference({"obs": obs})["action_dist"].inputs)
+    report("tf train, eager", lambda: bare(batch), lambda: module.forward_train(batch))
+    report("tf inference, eager", lambda: bare(batch), lambda: module.forward_inference(batch))
+    report("tf inference, graph", lambda: graph_bare(obs), lambda: graph(obs))
+
+
+if __name__ == "__main__":
+    print(f"{'microseconds':<24}{'bare':>9}{'checked':>10}{'over':>9}{'checks off':>12}")
+    torch_rows()
+    tf_rows()

@@ -1,0 +1,77 @@
+"""Numbers that the distributions of every framework compute with, made once in NumPy."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+Bound: TypeAlias = float | tuple[float, ...]
+"""One number for all components of a value, or one for each."""
+
+LOG_TWO = math.log(2.0)
+LOG_TWO_PI = math.log(2.0 * math.pi)
+
+# Nodes and weights of an expectation under the standard normal, by the trapezoidal rule. For a smooth
+# function its error falls exponentially with 1 / spacing; see `SquashedGaussian.entropy` for figures.
+_NODES = np.linspace(-6.4, 6.4, 33)
+_DENSITIES = np.exp(-0.5 * _NODES**2)
+NODES: tuple[float, ...] = tuple(_NODES.tolist())
+WEIGHTS: tuple[float, ...] = tuple((_DENSITIES / _DENSITIES.sum()).tolist())
+
+
+def lowest_logp(largest: float) -> float:
+    """Return what stands for log 0 in sums; `largest` is the dtype's largest finite number.
+
+    The square root leaves room: sums and products of such numbers are finite still.
+    """
+    return -math.sqrt(largest)
+
+
+class AffineMap(NamedTuple):
+    """`x -> shift + scale x` takes [-1, 1] to [low, high]; numbers, or float64 arrays `[n]`."""
+
+    low: Any
+    high: Any
+    scale: Any
+    shift: Any
+
+    def log_volume(self, size: int) -> float:
+        """Return the sum of log(scale) over `size` components."""
+        logs = np.log(self.scale)
+        return float(logs * size if np.ndim(logs) == 0 else logs.sum())
+
+
+@lru_cache(maxsize=256)
+def affine_map(low: Bound, high: Bound) -> AffineMap:
+    """Return the map onto the bounds. Raises ValueError unless they are finite and in order."""
+    lows, highs = np.asarray(low, np.float64), np.asarray(high, np.float64)
+    if not (np.isfinite(lows).all() and np.isfinite(highs).all() and (lows < highs).all()):
+        raise ValueError(f"bounds must be finite, with low below high, got low={low}, high={high}")
+    scale, shift = 0.5 * highs - 0.5 * lows, 0.5 * highs + 0.5 * lows
+    if scale.ndim == 0:
+        return AffineMap(float(lows), float(highs), float(scale), float(shift))
+    lows, highs = (np.broadcast_to(bound, scale.shape) for bound in (lows, highs))
+    return AffineMap(lows, highs, scale, shift)
+
+
+@lru_cache(maxsize=256)
+def padding_index(sizes: tuple[int, ...]) -> tuple[int, ...]:
+    """Return where each of `len(sizes) * max(sizes)` padded logits stands in the flat ones.
+
+    Padding points one behind the last.
+
+    >>> padding_index((1, 3))
+    (0, 4, 4, 1, 2, 3)
+    """
+    total, widest = sum(sizes), max(sizes)
+    starts = [sum(sizes[:i]) for i in range(len(sizes))]
+    return tuple(
+        start + j if j < size else total
+        for start, size in zip(starts, sizes, strict=True)
+        for j in range(widest)
+    )

@@ -1,0 +1,105 @@
+"""Modules as checkpoints: the recipe by name and as data, the weights as arrays."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from rlmodule_core.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
+from rlmodule_core.class_names import unnameable
+from rlmodule_core.module_spec import SingleAgentRLModuleSpec
+
+if TYPE_CHECKING:
+    from rlmodule_core.catalog_protocol import CatalogClass
+    from rlmodule_core.json_values import Json
+    from rlmodule_core.module import RLModule
+
+KIND = "rl_module"
+Module = TypeVar("Module", bound="RLModule")
+T = TypeVar("T")
+
+
+def save_module(module: RLModule, directory: Path) -> Path:
+    """Write one module; see `RLModule.save_to_checkpoint`."""
+    where = f"{type(module).__name__}.save_to_checkpoint"
+    state = {"spec": written_recipe(module, where=where), "weights": module.get_state()}
+    write_checkpoint(directory, state, kind=KIND, replace=True)
+    return directory
+
+
+def load_module(
+    cls: type[Module],
+    directory: Path,
+    module_class: type[RLModule] | None,
+    catalog_class: CatalogClass | None,
+    trusted_packages: Collection[str],
+) -> Module:
+    """Read one module; see `RLModule.from_checkpoint`."""
+    tree = read_checkpoint(directory, kind=KIND)
+    if module_class is None and not inspect.isabstract(cls):
+        module_class = cls
+    spec = in_words(
+        directory,
+        lambda: SingleAgentRLModuleSpec.from_dict(
+            tree["spec"],
+            module_class=module_class,
+            catalog_class=catalog_class,
+            trusted_packages=trusted_packages,
+        ),
+    )
+    if spec.module_class is None or not issubclass(spec.module_class, cls):
+        raise CheckpointError(f"{directory}: holds a {spec.module_class}, which is no {cls.__name__}")
+    module = rebuilt(directory, spec.build)
+    in_words(directory, lambda: module.set_state(tree["weights"]))
+    return module  # type: ignore[return-value]  # its class was compared above
+
+
+def written_recipe(module: RLModule, *, where: str) -> dict[str, Json]:
+    """Return a module's recipe as data. Raises CheckpointError if it could not be built from that again."""
+    cls = type(module)
+    if module.config is None:
+        raise CheckpointError(
+            f"{where}: it was built with config=None, so a file cannot say how to build it again; save the "
+            "multi-agent module that builds it, or get_state() alone"
+        )
+    try:
+        inspect.signature(cls.__init__).bind(module, module.config)
+    except TypeError as error:
+        raise CheckpointError(
+            f"{where}: the constructor of {cls.__name__} needs more than the config ({error}); take it from "
+            "config.model_config_dict"
+        ) from error
+    return written_spec(SingleAgentRLModuleSpec.from_module(module), where=where)
+
+
+def written_spec(spec: SingleAgentRLModuleSpec, *, where: str) -> dict[str, Json]:
+    """Return a recipe as data. Raises CheckpointError that names what no file can say."""
+    for cls in (spec.module_class, spec.catalog_class):
+        if isinstance(cls, type) and (problem := unnameable(cls)):
+            raise CheckpointError(f"{where}: {problem}")
+    try:
+        return spec.to_dict()
+    except ValueError as error:
+        raise CheckpointError(f"{where}: {error}") from error
+
+
+def rebuilt(directory: Path, build: Callable[[], T]) -> T:
+    """Return `build()`, the constructor of somebody's class; whatever it raises becomes a CheckpointError."""
+    try:
+        return build()
+    except Exception as error:
+        raise CheckpointError(
+            f"{directory}: the module cannot be built from its recipe: {type(error).__name__}: {error}"
+        ) from error
+
+
+def in_words(directory: Path, step: Callable[[], T]) -> T:
+    """Do what fails where a file was written by someone else, and say which file it was."""
+    try:
+        return step()
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        if isinstance(error, CheckpointError):
+            raise
+        raise CheckpointError(f"{directory}: {error}") from error

@@ -1,0 +1,29 @@
+"""Many modules as one `tf.Module`, which owns them and the variables that they share."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from rlmodule_core import MultiAgentRLModule, MultiAgentRLModuleConfig
+from rlmodule_tf.module import _OwnsVariables
+
+
+class TfMultiAgentRLModule(MultiAgentRLModule, _OwnsVariables):
+    """A `MultiAgentRLModule` of TensorFlow modules.
+
+    `variables` and `trainable_variables` list a shared one once. Layers that `build()` sets as attributes
+    are owned too. Where Keras layers wait for their first call, each module whose recipe has an observation
+    space is called once on zeros, so that every variable exists from then on.
+    """
+
+    def __init__(self, config: MultiAgentRLModuleConfig | None = None) -> None:
+        tf.Module.__init__(self)
+        MultiAgentRLModule.__init__(self, config)
+
+    def _own(self) -> None:
+        if "_name" not in vars(self):  # built as a container that knew no framework
+            tf.Module.__init__(self)
+        vars(self)["_rl_modules"] = dict(self._rl_modules)  # tf.Module would wrap it
+        for key, spec in self.config.modules.items():
+            if key in self:
+                self[key].make_variables(spec.observation_space)  # type: ignore[attr-defined]

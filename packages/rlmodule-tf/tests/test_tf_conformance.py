@@ -1,0 +1,151 @@
+"""The TensorFlow modules that ship keep the whole contract, with gradients, graphs and variables."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from gymnasium import spaces
+
+from rlmodule_core import RLModuleConfig
+from rlmodule_tf import TfCategorical, TfDeterministic, TfRLModule
+from rlmodule_tf.bc_module import DiscreteBCTfModule
+from rlmodule_tf.testing import TfRLModuleConformance
+
+CONFIG = RLModuleConfig(
+    observation_space=spaces.Box(-1, 1, (4,)),
+    action_space=spaces.Discrete(3, start=2),
+    model_config_dict={"fcnet_hiddens": [16]},
+)
+
+
+class Recurrent(TfRLModule):
+    """A GRU over Keras layers without input sizes."""
+
+    def __init__(self, config: RLModuleConfig) -> None:
+        super().__init__(config)
+        self.cell = tf.keras.layers.GRU(5, return_sequences=True, return_state=True)
+        self.head = tf.keras.layers.Dense(2)
+
+    def get_initial_state(self) -> dict[str, Any]:
+        return {"h": np.zeros(5, np.float32)}
+
+    def _forward_exploration(self, batch: Any) -> dict[str, Any]:
+        out, h = self.cell(batch["obs"], initial_state=batch["state_in"]["h"])
+        return {"action_dist": TfCategorical(self.head(out)), "state_out": {"h": h}}
+
+    _forward_inference = _forward_exploration
+
+
+class TestDiscreteBC(TfRLModuleConformance):
+    def make_module(self) -> TfRLModule:
+        return DiscreteBCTfModule(CONFIG)
+
+
+class TestRecurrent(TfRLModuleConformance):
+    def make_module(self) -> TfRLModule:
+        return Recurrent(CONFIG)
+
+
+class Leaky(DiscreteBCTfModule):
+    def _run_inference(self, batch: Any, **kwargs: Any) -> Any:
+        return self._forward_train(batch)
+
+
+class Growing(DiscreteBCTfModule):
+    def __init__(self, config: RLModuleConfig) -> None:
+        super().__init__(config)
+        self.parts: list[Any] = []
+
+    def _forward_train(self, batch: Any) -> Any:
+        self.parts.append(tf.Variable(tf.zeros([])))
+        return super()._forward_train(batch)
+
+
+class Sized(DiscreteBCTfModule):
+    """Computes with the size that it was traced with."""
+
+    def _forward_inference(self, batch: Any) -> Any:
+        logits = self.policy(batch["obs"])
+        return {"action_dist": TfCategorical(logits * (batch["obs"].shape[0] or -1))}
+
+
+@pytest.mark.parametrize(
+    ("cls", "test"),
+    [
+        (Leaky, "test_acting_carries_no_gradient"),
+        (Growing, "test_every_variable_exists_and_is_in_the_state"),
+        (Sized, "test_acting_is_traced_once_for_all_batch_sizes_and_computes_the_same"),
+    ],
+)
+def test_the_suite_fails_for_a_module_that_breaks_a_promise_of_tensorflow(cls: Any, test: str) -> None:
+    class Suite(TfRLModuleConformance):
+        def make_module(self) -> TfRLModule:
+            module: TfRLModule = cls(CONFIG)
+            return module
+
+    with pytest.raises(AssertionError):
+        getattr(Suite(), test)()
+
+
+def test_actions_of_the_bc_module_start_where_the_space_does() -> None:
+    actions = (
+        DiscreteBCTfModule(CONFIG).forward_exploration({"obs": tf.zeros([500, 4])})["action_dist"].sample()
+    )
+    assert set(actions.numpy().tolist()) == {2, 3, 4}
+
+
+def test_a_forward_in_a_tf_function_returns_its_distribution_after_two_traces_for_all_batch_sizes() -> None:
+    act = tf.function(DiscreteBCTfModule(CONFIG).forward_inference, reduce_retracing=True)
+
+    for rows in (2, 3, 7, 11):
+        distribution = act({"obs": tf.zeros([rows, 4])})["action_dist"]
+        assert isinstance(distribution, TfCategorical)
+        assert set(distribution.sample().numpy().tolist()) <= {2, 3, 4}
+    assert act.experimental_get_tracing_count() <= 2
+
+
+def test_a_forward_in_a_graph_may_return_a_nest_of_fixed_actions() -> None:
+    class Fixed(DiscreteBCTfModule):
+        def _forward_inference(self, batch: Any) -> Any:
+            return {"action_dist": TfDeterministic({"a": batch["obs"], "b": (batch["obs"] + 1.0,)})}
+
+    found = tf.function(Fixed(CONFIG).forward_inference)({"obs": tf.ones([2, 4])})["action_dist"].sample()
+
+    assert found["b"][0].numpy().tolist() == [[2.0] * 4] * 2
+
+
+IN_A_GRAPH = """
+import rlmodule_tf
+import tensorflow as tf
+from gymnasium import spaces
+from rlmodule_core import RLModuleConfig
+from rlmodule_tf.bc_module import DiscreteBCTfModule
+
+class Mine(DiscreteBCTfModule):
+    def _forward_train(self, batch):
+        logits = self.policy(batch["obs"])
+        return {"action_dist": rlmodule_tf.TfCategorical.from_inputs(logits, self.config.action_space)}
+
+module = Mine(RLModuleConfig(observation_space=spaces.Box(-1, 1, (4,)), action_space=spaces.Discrete(2),
+                             model_config_dict={"fcnet_hiddens": [8]}))
+for forward in (module.forward_train, module.forward_exploration, module.forward_inference):
+    distribution = tf.function(forward)({"obs": tf.zeros([2, 4])})["action_dist"]
+    distribution.sample(), distribution.logp(tf.zeros([2], tf.int64)), distribution.entropy()
+"""
+
+
+def test_a_checked_forward_in_a_graph_writes_nothing_to_the_terminal(tmp_path: Path) -> None:
+    script = tmp_path / "graph.py"  # AutoGraph reads the source of what it converts
+    script.write_text(IN_A_GRAPH)
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("TF_")}
+
+    ran = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True, env=plain)
+
+    assert (ran.stdout, ran.stderr) == ("", "")

@@ -1,0 +1,69 @@
+"""Independent bits."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+from rlmodule_core import NumpyBernoulli
+from rlmodule_torch.arrays import as_array
+from rlmodule_torch.distributions.base import TorchParametric
+from rlmodule_torch.distributions.deterministic import TorchDeterministic
+
+
+class TorchBernoulli(TorchParametric):
+    """`p(1) = sigmoid(inputs)`; inputs are logits `[*batch, n]`, values int8 `[*batch, *event]`."""
+
+    kind = "Bernoulli"
+
+    def __init__(self, inputs: Tensor, event_shape: tuple[int, ...] | None = None) -> None:
+        self.inputs = inputs
+        self.event_shape = (inputs.shape[-1],) if event_shape is None else event_shape
+
+    def settings(self) -> dict[str, Any]:
+        """Return the shape of a value."""
+        return {"event_shape": self.event_shape}
+
+    def to_numpy(self) -> NumpyBernoulli | None:
+        """Return the same distribution over NumPy arrays."""
+        return NumpyBernoulli(as_array(self.inputs), self.event_shape)
+
+    def sample(self) -> Tensor:
+        """Draw int8 values, `[*batch, *event]`."""
+        p = torch.sigmoid(self.inputs.detach())
+        wide = torch.promote_types(p.dtype, torch.float32)  # half precision would be too coarse
+        return self._shaped(torch.rand(p.shape, dtype=wide, device=p.device) < p)
+
+    def rsample(self) -> Tensor:
+        """Bits have no gradient."""
+        raise NotImplementedError("TorchBernoulli has no reparametrised sample; use sample()")
+
+    def logp(self, value: Tensor) -> Tensor:
+        """Return `[*batch]`, summed over the bits. ValueError for a value of another shape."""
+        shape = (*self.inputs.shape[:-1], *self.event_shape)
+        if value.shape != shape:
+            raise self._misfit(shape, value.shape)
+        sign = 2.0 * value.reshape(self.inputs.shape).to(self.inputs.dtype) - 1.0
+        return logsigmoid(sign * self.inputs).sum(dim=-1)
+
+    def entropy(self) -> Tensor:
+        """Return `[*batch]`, summed over the bits."""
+        one, zero = logsigmoid(self.inputs), logsigmoid(-self.inputs)
+        return -(one.exp() * one + zero.exp() * zero).sum(dim=-1)
+
+    def kl(self, other: Self) -> Tensor:
+        """Return KL(self || other), `[*batch]`, summed over the bits."""
+        self._require_kin(other)
+        one, zero = logsigmoid(self.inputs), logsigmoid(-self.inputs)
+        one_q, zero_q = logsigmoid(other.inputs), logsigmoid(-other.inputs)
+        return (one.exp() * (one - one_q) + zero.exp() * (zero - zero_q)).sum(dim=-1)
+
+    def to_deterministic(self) -> TorchDeterministic:
+        """Return the likelier value of each bit, 0 of equals."""
+        return TorchDeterministic(self._shaped(self.inputs > 0))
+
+    def _shaped(self, bits: Tensor) -> Tensor:
+        return bits.to(torch.int8).reshape(*bits.shape[:-1], *self.event_shape)

@@ -1,0 +1,103 @@
+"""A module's forwards inside the compiler, the exporter, and on a device."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from gymnasium import spaces
+from torch import Tensor, nn
+
+from rlmodule_core import RLModuleConfig
+from rlmodule_specs import SpecError
+from rlmodule_torch import TorchUpdater
+from rlmodule_torch.bc_module import DiscreteBCTorchModule
+
+
+def bc_module() -> DiscreteBCTorchModule:
+    return DiscreteBCTorchModule(
+        RLModuleConfig(
+            observation_space=spaces.Box(-1, 1, (4,)),
+            action_space=spaces.Discrete(2),
+            model_config_dict={"fcnet_hiddens": [16]},
+        )
+    )
+
+
+class Inference(nn.Module):
+    """What one exports: tensors in, tensors out."""
+
+    def __init__(self, module: DiscreteBCTorchModule) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, obs: Tensor) -> Tensor:
+        inputs: Tensor = self.module.forward_inference({"obs": obs})["action_dist"].inputs
+        return inputs
+
+
+@pytest.mark.parametrize("phase", ["train", "exploration", "inference"])
+def test_a_forward_compiles_into_one_graph_for_all_batch_sizes(phase: str) -> None:
+    module, obs = bc_module(), torch.randn(6, 4)
+    graphs: list[Any] = []
+
+    def backend(graph: torch.fx.GraphModule, _: Any) -> Any:
+        graphs.append(graph)
+        return graph.forward
+
+    def inputs(obs: Tensor) -> Tensor:
+        found: Tensor = getattr(module, f"forward_{phase}")({"obs": obs})["action_dist"].inputs
+        return found
+
+    torch.compiler.reset()  # what other tests compiled does not count
+    compiled = torch.compile(inputs, fullgraph=True, dynamic=True, backend=backend)
+
+    for rows in (6, 3, 5):
+        part = obs[:rows].clone()  # a view would be compiled anew for its base
+        torch.testing.assert_close(compiled(part), inputs(part))
+    assert len(graphs) == 1
+    assert compiled(obs).requires_grad == (phase == "train")
+
+
+def test_the_inference_forward_exports_with_any_batch_size_and_without_a_check_in_the_graph() -> None:
+    module, obs = bc_module(), torch.randn(6, 4)
+    rows = torch.export.Dim("rows", min=1)
+
+    program = torch.export.export(Inference(module), (obs,), dynamic_shapes=({0: rows},))
+
+    for size in (6, 2):
+        torch.testing.assert_close(program.module()(obs[:size]), Inference(module)(obs[:size]))
+    operations = {node.target for node in program.graph.nodes if node.op == "call_function"}
+    assert not any("assert" in str(operation) for operation in operations)
+    with pytest.raises(SpecError, match="obs"):
+        torch.export.export(Inference(module), (torch.randn(6, 5),))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="NEEDS A GPU: nothing on CUDA was tested here")
+def test_a_module_moves_to_a_gpu_and_back_with_its_state_and_learns_there() -> None:
+    module, obs = bc_module(), torch.randn(6, 4)
+    expected = Inference(module)(obs)
+
+    module.to("cuda")
+
+    assert module.device.type == "cuda"
+    torch.testing.assert_close(Inference(module)(obs.cuda()).cpu(), expected, atol=1e-5, rtol=1e-4)
+    updater = TorchUpdater(module, lambda data, _: _loss(module, data))
+    before = [parameter.detach().clone() for parameter in module.parameters()]
+    updater.step({"obs": obs.cuda()}, {"lr": 1e-2})
+    assert not torch.equal(next(module.parameters()), before[0])
+    state = module.get_state()
+    other = bc_module()
+    other.set_state(state)
+    torch.testing.assert_close(
+        Inference(other)(obs), Inference(module)(obs.cuda()).cpu(), atol=1e-5, rtol=1e-4
+    )
+
+
+class Loss(NamedTuple):
+    total: Tensor
+
+
+def _loss(module: DiscreteBCTorchModule, data: Any) -> Loss:
+    return Loss(module.forward_train(data)["action_dist"].inputs.sum())

@@ -1,0 +1,105 @@
+"""The torch modules that ship keep the whole contract, with gradients, modes and every action."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from gymnasium import spaces
+from torch import nn
+
+from rlmodule_core import RLModuleConfig
+from rlmodule_torch import TorchCategorical, TorchRLModule
+from rlmodule_torch.bc_module import DiscreteBCTorchModule
+from rlmodule_torch.testing import TorchRLModuleConformance
+
+CONFIG = RLModuleConfig(
+    observation_space=spaces.Box(-1, 1, (4,)),
+    action_space=spaces.Discrete(3, start=2),
+    model_config_dict={"fcnet_hiddens": [16]},
+)
+
+
+class Native(DiscreteBCTorchModule):
+    """Its distribution is torch's own."""
+
+    def _forward_train(self, batch: Any) -> dict[str, Any]:
+        return {"action_dist": torch.distributions.Categorical(logits=self.policy(batch["obs"]))}
+
+
+class Recurrent(TorchRLModule):
+    """A GRU cell, one step at a time."""
+
+    def __init__(self, config: RLModuleConfig) -> None:
+        super().__init__(config)
+        self.cell = nn.GRU(4, 5, batch_first=True)
+        self.head = nn.Linear(5, 2)
+
+    def get_initial_state(self) -> dict[str, Any]:
+        return {"h": torch.zeros(5).numpy()}
+
+    def _forward_exploration(self, batch: Any) -> dict[str, Any]:
+        out, h = self.cell(batch["obs"], batch["state_in"]["h"][None].contiguous())
+        return {"action_dist": TorchCategorical(self.head(out)), "state_out": {"h": h[0]}}
+
+    _forward_inference = _forward_exploration
+
+
+class TestDiscreteBC(TorchRLModuleConformance):
+    def make_module(self) -> TorchRLModule:
+        return DiscreteBCTorchModule(CONFIG)
+
+
+class TestNativeDistribution(TorchRLModuleConformance):
+    def make_module(self) -> TorchRLModule:
+        return Native(CONFIG)
+
+
+class TestRecurrent(TorchRLModuleConformance):
+    def make_module(self) -> TorchRLModule:
+        return Recurrent(CONFIG)
+
+
+class Leaky(DiscreteBCTorchModule):
+    def _forward_inference(self, batch: Any) -> dict[str, Any]:
+        with torch.enable_grad():
+            return dict(self._forward_train(batch))
+
+
+class Switching(DiscreteBCTorchModule):
+    def _forward_train(self, batch: Any) -> dict[str, Any]:
+        self.policy.eval()
+        return dict(super()._forward_train(batch))
+
+
+class Renaming(DiscreteBCTorchModule):
+    def get_state(self) -> dict[str, Any]:
+        return {"weights": super().get_state()}
+
+
+@pytest.mark.parametrize(
+    ("cls", "test"),
+    [
+        (Leaky, "test_acting_carries_no_gradient"),
+        (Switching, "test_every_phase_leaves_the_modes_as_they_were"),
+        (Renaming, "test_every_parameter_is_in_the_state_under_its_name"),
+    ],
+)
+def test_the_suite_fails_for_a_module_that_breaks_a_promise_of_torch(cls: Any, test: str) -> None:
+    class Suite(TorchRLModuleConformance):
+        def make_module(self) -> TorchRLModule:
+            module: TorchRLModule = cls(CONFIG)
+            return module
+
+    with pytest.raises((AssertionError, KeyError)):
+        getattr(Suite(), test)()
+
+
+def test_actions_of_the_bc_module_start_where_the_space_does() -> None:
+    actions = (
+        DiscreteBCTorchModule(CONFIG)
+        .forward_exploration({"obs": torch.zeros(500, 4)})["action_dist"]
+        .sample()
+    )
+    assert set(actions.tolist()) == {2, 3, 4}

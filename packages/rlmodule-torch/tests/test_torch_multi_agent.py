@@ -1,0 +1,249 @@
+"""Many torch modules as one: an `nn.Module` that owns them, whoever wrote its class."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from gymnasium import spaces
+from torch import Tensor, nn
+
+from rlmodule_core import (
+    CheckpointError,
+    MultiAgentRLModule,
+    MultiAgentRLModuleConfig,
+    MultiAgentRLModuleSpec,
+    RLModuleConfig,
+    SingleAgentRLModuleSpec,
+)
+from rlmodule_core.testing import RLModuleConformance
+from rlmodule_torch import TorchCategorical, TorchMultiAgentRLModule, TorchRLModule, TorchUpdater
+from rlmodule_torch.bc_module import DiscreteBCTorchModule
+
+GLOBAL, HIDDEN = 2, 64
+
+
+class Head(TorchRLModule):
+    """A head of its own on an encoder that it is given."""
+
+    def __init__(self, encoder: nn.Module, local: int, actions: int) -> None:
+        super().__init__(config=None)
+        self.encoder = encoder
+        self.head = nn.Sequential(nn.Linear(HIDDEN + local, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, actions))
+
+    def _forward_exploration(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        obs = batch["obs"]
+        both = torch.cat([self.encoder(obs["global"]), obs["local"]], dim=-1)
+        return {"action_dist": TorchCategorical(self.head(both))}
+
+    _forward_inference = _forward_exploration
+
+
+class Neutral(MultiAgentRLModule):
+    """Knows nothing of torch but what build() makes."""
+
+    def build(self) -> None:
+        self.encoder = nn.Sequential(nn.Linear(GLOBAL, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, HIDDEN))
+        self._rl_modules = {
+            key: Head(self.encoder, spec.observation_space["local"].shape[0], spec.action_space.n)
+            for key, spec in self.config.modules.items()
+        }
+
+
+class Owner(Neutral, TorchMultiAgentRLModule):
+    """The same, of the class that says so."""
+
+
+def recipe(local: int) -> SingleAgentRLModuleSpec:
+    parts: dict[str, Any] = {"global": spaces.Box(-1, 1, (GLOBAL,)), "local": spaces.Box(-1, 1, (local,))}
+    return SingleAgentRLModuleSpec(
+        observation_space=spaces.Dict(parts), action_space=spaces.Discrete(local), model_config_dict={}
+    )
+
+
+def shared(cls: type[MultiAgentRLModule] = Neutral) -> Any:
+    specs = {"local_2d": recipe(2), "local_5d": recipe(5)}
+    return MultiAgentRLModuleSpec(marl_module_class=cls, module_specs=specs).build()
+
+
+def batch(local: int, rows: int = 3) -> dict[str, Any]:
+    return {"obs": {"global": torch.ones(rows, GLOBAL), "local": torch.ones(rows, local)}}
+
+
+def count(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def bc_spec(obs: int, hidden: int) -> SingleAgentRLModuleSpec:
+    return SingleAgentRLModuleSpec(
+        module_class=DiscreteBCTorchModule,
+        observation_space=spaces.Box(-1, 1, (obs,)),
+        action_space=spaces.Discrete(2),
+        model_config_dict={"fcnet_hiddens": [hidden]},
+    )
+
+
+def test_the_parameters_are_as_many_as_the_layers_have_by_hand() -> None:
+    alone = bc_spec(4, 64).build()
+    two = MultiAgentRLModuleSpec(module_specs={"a": bc_spec(10, 32), "b": bc_spec(5, 16)}).build()
+
+    assert isinstance(alone, nn.Module)
+    assert count(alone) == (4 * 64 + 64) + (64 * 2 + 2) == 450
+    assert [count(module) for module in two.values()] == [418, 130]  # type: ignore[arg-type]
+    assert isinstance(two, TorchMultiAgentRLModule)
+    assert count(two) == 548
+
+
+@pytest.mark.parametrize("cls", [Neutral, Owner])
+def test_a_shared_encoder_is_one_module_whose_parameters_count_once(cls: Any) -> None:
+    modules = shared(cls)
+    encoder = (2 * 64 + 64) + (64 * 64 + 64)
+    heads = [(64 + n) * 64 + 64 + 64 * n + n for n in (2, 5)]
+
+    assert isinstance(modules, nn.Module)
+    assert isinstance(modules, cls)
+    assert type(modules).__name__ == cls.__name__
+    assert count(modules) == encoder + sum(heads) == 13_575
+    assert len(list(modules.parameters())) == 12
+    names = [name for name, _ in modules.named_parameters()]
+    assert names[0] == "encoder.0.weight"  # what build() set as an attribute is owned too
+    assert any(name.startswith("rl_modules.local_5d.head") for name in names)
+
+
+@pytest.mark.parametrize("remake", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
+@pytest.mark.parametrize("cls", [Neutral, Owner])
+def test_copies_share_among_themselves_and_not_with_the_original(cls: Any, remake: Any) -> None:
+    modules = shared(cls)
+    other = remake(modules)
+
+    assert type(other) is type(modules)
+    assert count(other) == 13_575
+    assert other["local_2d"].encoder is other["local_5d"].encoder is other.encoder
+    with torch.no_grad():
+        other.encoder[0].weight.zero_()
+    assert modules.encoder[0].weight.any()
+    other.add_module("late", bc_spec(4, 8).build())
+    assert count(other) > 13_575
+
+
+class Loss(NamedTuple):
+    total: Tensor
+
+
+def test_one_step_moves_shared_weights_once_by_the_gradients_of_all_who_share_them() -> None:
+    modules = shared()
+
+    def loss(data: Mapping[str, Any], _: Any) -> Loss:
+        scores = [m.forward_train(data[key])["action_dist"].inputs.sum() for key, m in modules.items()]
+        return Loss(torch.stack(scores).sum())
+
+    weight = modules.encoder[0].weight
+    data = {"local_2d": batch(2), "local_5d": batch(5)}
+    parts = [
+        torch.autograd.grad(modules[key].forward_train(data[key])["action_dist"].inputs.sum(), weight)[0]
+        for key in data
+    ]
+    before = weight.detach().clone()
+    updater = TorchUpdater(modules, loss)
+
+    updater.step(data, {"lr": 1e-3})
+
+    torch.testing.assert_close(weight.grad, parts[0] + parts[1])
+    moved = (weight.detach() - before).abs()
+    assert moved.max() <= 1.01e-3  # Adam's first step is lr; two of them would be more
+    assert moved.max() > 0.9e-3
+
+
+def test_the_survivor_of_a_removed_owner_still_learns() -> None:
+    modules = shared()
+    modules.remove_module("local_2d")
+    updater = TorchUpdater(
+        modules,
+        lambda data, _: Loss(modules["local_5d"].forward_train(data)["action_dist"].inputs.sum()),
+    )
+    before = modules.encoder[0].weight.detach().clone()
+
+    updater.step(batch(5), {"lr": 1e-3})
+
+    assert count(modules) == 13_575 - (66 * 64 + 64 + 64 * 2 + 2)
+    assert (modules.encoder[0].weight.detach() - before).abs().max() > 0.9e-3
+
+
+def test_a_second_updater_on_shared_parameters_stops_the_first_in_words() -> None:
+    modules = shared()
+    loss: Any = lambda data, _: Loss(modules["local_2d"].forward_train(data)["action_dist"].inputs.sum())  # noqa: E731
+    first = TorchUpdater(modules["local_2d"], loss)
+    second = TorchUpdater(modules["local_5d"], loss)
+
+    with pytest.raises(RuntimeError, match=r"moved since this updater was made.*for all modules that share"):
+        first.step(batch(2), {"lr": 1e-3})
+    second.step(batch(2), {"lr": 1e-3})
+
+
+def test_ids_may_be_any_str_and_modules_come_and_go() -> None:
+    modules = MultiAgentRLModule()
+    assert not isinstance(modules, nn.Module)  # it does not know yet what it will hold
+
+    for key in ("a.b", "keys", "", "training"):
+        modules.add_module(key, bc_spec(4, 8).build())
+
+    assert isinstance(modules, nn.Module)
+    assert count(modules) == 4 * (4 * 8 + 8 + 8 * 2 + 2)
+    modules.remove_module("keys")
+    assert count(modules) == 3 * (4 * 8 + 8 + 8 * 2 + 2)
+    assert modules.keys() == {"a.b", "", "training"}
+    modules.to("meta")
+    assert {parameter.device.type for parameter in modules.parameters()} == {"meta"}
+
+
+def test_a_checkpoint_keeps_what_is_shared(tmp_path: Path) -> None:
+    modules = shared()
+    path = modules.save_to_checkpoint(tmp_path / "c")
+
+    loaded = Neutral.from_checkpoint(path)
+    alone = Neutral.from_checkpoint(path, module_ids=["local_5d"])
+
+    assert (path / "tensors.safetensors").stat().st_size < 4 * 13_575 + 2000
+    assert count(loaded) == 13_575  # type: ignore[arg-type]
+    for key, local in (("local_2d", 2), ("local_5d", 5)):
+        expected = modules[key].forward_inference(batch(local))["action_dist"].inputs
+        torch.testing.assert_close(
+            loaded[key].forward_inference(batch(local))["action_dist"].inputs, expected
+        )
+    torch.testing.assert_close(alone["local_5d"].forward_inference(batch(5))["action_dist"].inputs, expected)
+
+
+def test_a_checkpoint_of_other_sizes_is_refused(tmp_path: Path) -> None:
+    path = shared().save_to_checkpoint(tmp_path / "c")
+
+    class Narrow(Neutral):
+        def build(self) -> None:
+            super().build()
+            self._rl_modules = {"local_2d": Head(nn.Linear(GLOBAL, HIDDEN), 2, 2)}
+
+    with pytest.raises(CheckpointError, match=r"local_2d: Head.set_state: the state does not fit: .*missing"):
+        Narrow.from_checkpoint(path, module_ids=["local_2d"])
+
+
+class TestHeadOnItsOwnEncoder(RLModuleConformance):
+    """A module with config=None is a module like any other."""
+
+    def make_module(self) -> TorchRLModule:
+        return Head(nn.Linear(GLOBAL, HIDDEN), 2, 2)
+
+    def make_batch(self, module: Any, phase: str, rows: int) -> dict[str, Any]:
+        generator = torch.Generator().manual_seed(rows)
+        draw = {key: torch.randn(rows, 2, generator=generator) for key in ("global", "local")}
+        return {"obs": draw}
+
+
+def test_a_container_takes_a_config_of_its_own_or_none() -> None:
+    assert len(TorchMultiAgentRLModule()) == 0
+    config = MultiAgentRLModuleConfig(modules={"a": bc_spec(4, 8)})
+    assert count(TorchMultiAgentRLModule(config)) == 58
+    assert RLModuleConfig().observation_space is None

@@ -1,0 +1,108 @@
+"""Action masks: what is forbidden never happens, and the rest keeps its proportions."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+DTYPES = [np.float32, np.float64]
+MASK = np.array([True, False, True, False, False])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    "logits",
+    [
+        [0.0, 9.0, 1.0, 2.0, 3.0],
+        [-1e4, 1e4, -1e4, 1e4, 0.0],
+        [-3e38, 3e38, -3e38, 0.0, 0.0],
+        [-np.inf, 0, 1, 2, 3],
+    ],
+)
+def test_a_masked_class_is_never_drawn_nor_the_mode(backend: Any, dtype: Any, logits: list[float]) -> None:
+    given = np.array(logits, dtype)
+    masked = backend.package.mask_logits(backend.tensors(given), backend.tensors(MASK))
+    row = backend.arrays(masked)
+    assert np.isfinite(row).all()
+    assert row.dtype == dtype
+
+    for space, mask in [
+        (spaces.Discrete(5), MASK),
+        (spaces.MultiDiscrete([3, 2]), np.array([1, 0, 1, 0, 1]) > 0),
+    ]:
+        row = backend.arrays(backend.package.mask_logits(backend.tensors(given), backend.tensors(mask)))
+        p = backend.make(space, np.tile(row, (100_000, 1)))
+        flat = backend.draw(p, seed=3).reshape(100_000, -1), backend.arrays(p.to_deterministic().sample())[:1]
+        for values in (flat[0], flat[1].reshape(1, -1)):
+            for column, offset in enumerate([0, 3][: values.shape[1]]):
+                assert mask[np.unique(values[:, column]) + offset].all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_what_a_mask_allows_has_the_renormalised_distribution(backend: Any, dtype: Any) -> None:
+    logits = np.random.default_rng(0).normal(size=(4, 5)).astype(dtype)
+    allowed, masks = logits[:, MASK], np.tile(MASK.astype(np.int8), (4, 1))  # as environments give them
+
+    def masked(x: Any) -> Any:
+        return backend.package.mask_logits(x, backend.tensors(masks))
+
+    p = backend.make(spaces.Discrete(5), backend.arrays(masked(backend.tensors(logits))))
+    small = backend.make(spaces.Discrete(2), allowed)
+
+    for value, index in ((0, 0), (2, 1)):
+        logp = p.logp(backend.tensors(np.full(4, value)))
+        np.testing.assert_allclose(
+            backend.arrays(logp), backend.arrays(small.logp(backend.tensors(np.full(4, index)))), 1e-6
+        )
+    np.testing.assert_allclose(backend.arrays(p.entropy()), backend.arrays(small.entropy()), 1e-6)
+    assert not backend.arrays(p.kl(p)).any()
+    again = p.with_inputs(p.inputs)
+    np.testing.assert_array_equal(backend.arrays(again.entropy()), backend.arrays(p.entropy()))
+    if backend.name != "numpy":
+        value = backend.tensors(np.full(4, 2))
+        for function in (
+            lambda x: p.with_inputs(masked(x)).logp(value),
+            lambda x: p.with_inputs(masked(x)).entropy(),
+            lambda x: p.with_inputs(masked(x)).kl(p),
+        ):
+            gradient = backend.gradient(function, logits)
+            assert np.isfinite(gradient).all()
+            assert not gradient[:, ~MASK].any()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_class_masked_on_one_side_only_makes_a_huge_but_finite_divergence(backend: Any, dtype: Any) -> None:
+    logits = np.zeros((1000, 5), dtype)
+    mask = backend.tensors(np.tile(MASK, (1000, 1)))
+    free = backend.make(spaces.Discrete(5), logits)
+
+    def narrowed(x: Any) -> Any:
+        return free.with_inputs(backend.package.mask_logits(x, mask))
+
+    q = narrowed(backend.tensors(logits))
+    huge = backend.arrays(free.kl(q))
+    assert (huge > 1e18).all()
+    assert np.isfinite(huge.sum())
+    np.testing.assert_allclose(backend.arrays(q.kl(free)), math.log(5 / 2), rtol=1e-6)
+    if backend.name != "numpy":
+        assert np.isfinite(backend.gradient(lambda x: free.kl(narrowed(x)), logits)).all()
+
+
+def test_where_a_mask_allows_nothing_all_classes_are_equally_likely(backend: Any) -> None:
+    logits = np.array([[5.0, 1.0, 0.0]], np.float32)
+    nothing = backend.package.mask_logits(backend.tensors(logits), backend.tensors(np.zeros((1, 3), bool)))
+    p = backend.make(spaces.Discrete(3), backend.arrays(nothing))
+
+    np.testing.assert_allclose(backend.arrays(p.entropy()), math.log(3), rtol=1e-6)
+    np.testing.assert_allclose(
+        backend.arrays(p.logp(backend.tensors(np.array([1])))), -math.log(3), rtol=1e-6
+    )
+
+
+def test_a_mask_of_another_shape_is_refused(backend: Any) -> None:
+    with pytest.raises(ValueError, match=r"mask_logits: expected a mask of shape \[2, 3\], got \[3\]"):
+        backend.package.mask_logits(backend.tensors(np.zeros((2, 3))), backend.tensors(np.ones(3, bool)))
