@@ -1,25 +1,124 @@
-"""Every example runs, in a process of its own, as a reader would run it."""
+"""Every example and every page runs, in a process of its own, as a reader would run it."""
 
 from __future__ import annotations
 
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
+import torch
+
+from rlmodule_tf import TfCategorical
 
 ROOT = Path(__file__).resolve().parents[1]
+EXAMPLES = sorted(path.name for path in (ROOT / "examples").glob("*.py"))
+by_framework = pytest.mark.parametrize("framework", ["torch", "tf"])
 
 
-@pytest.mark.parametrize("example", sorted(path.name for path in (ROOT / "examples").glob("*.py")))
-def test_the_example_runs(example: str) -> None:
-    ran = subprocess.run(
-        [sys.executable, str(ROOT / "examples" / example), "1"], capture_output=True, text=True, check=False
-    )
-
+def run(*command: str, cwd: Path = ROOT) -> str:
+    ran = subprocess.run([sys.executable, *command], capture_output=True, text=True, check=False, cwd=cwd)
     assert ran.returncode == 0, ran.stderr
-    assert ran.stdout
+    return ran.stdout
+
+
+@cache
+def printed(example: str) -> list[str]:
+    return run(str(ROOT / "examples" / example), "1").splitlines()
+
+
+def numbers(lines: list[str]) -> list[float]:
+    return [float(number) for line in lines for number in re.findall(r"-?\d+\.?\d*", line)]
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_the_example_runs_and_prints_something_short(example: str) -> None:
+    assert 1 <= len(printed(example)) <= 20
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_an_example_needs_no_cast_and_hides_nothing_from_the_type_checker(example: str) -> None:
+    source = (ROOT / "examples" / example).read_text()
+
+    assert not re.search(r"type: ignore|(?<!tf\.)\bcast\b|no_type_check|mypy:", source)
+
+
+@pytest.mark.parametrize(("framework", "distribution"), [("torch", "Categorical"), ("tf", "TfCategorical")])
+def test_the_custom_module_has_450_parameters_and_a_gradient_in_training_alone(
+    framework: str, distribution: str
+) -> None:
+    assert printed(f"custom_module_{framework}.py") == [
+        "450 parameters",  # 4 * 64 + 64 + 64 * 2 + 2
+        f"forward_train: {distribution}, gradient True",
+        f"forward_exploration: {distribution}, gradient False",
+        f"forward_inference: {distribution}, gradient False",
+        "as multi-agent: ['default_policy']",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("framework", "wanted"), [("torch", torch.distributions.Categorical), ("tf", TfCategorical)]
+)
+def test_each_form_of_a_spec_refuses_in_these_words(framework: str, wanted: type) -> None:
+    wanted_name = f"{wanted.__module__}.{wanted.__qualname__}"
+    refused = "forward_exploration: the batch breaks input_specs_exploration()"
+    assert printed(f"module_specs_{framework}.py") == [
+        f"SingleKeys.{refused} in 1 place",
+        "  obs:  expected anything, got no such key, there are 'observation'",
+        f"NestedKeys.{refused} in 2 places",
+        "  obs.local:    expected anything, got no such key, did you mean 'global'?",
+        "  action_mask:  expected anything, got no such key, there are 'obs'",
+        f"TensorShapes.{refused} in 1 place",
+        f"  obs:  expected {framework} [b, 10], got {framework} [32, 4]",
+        "Types.forward_exploration: the output breaks output_specs_exploration() in 1 place",
+        f"  action_dist:  expected {wanted_name}, got {framework} float32 [32, 2]",
+    ]
+
+
+@by_framework
+def test_shared_weights_count_once_and_stay_with_the_module_that_is_left(framework: str) -> None:
+    encoder = 2 * 64 + 64 + 64 * 64 + 64
+    head_2d = (64 + 2) * 64 + 64 + 64 * 2 + 2
+    head_5d = (64 + 5) * 64 + 64 + 64 * 5 + 5
+    assert encoder + head_2d + head_5d == 13_575
+
+    assert printed(f"multi_agent_{framework}.py") == [
+        "module_1: 418 parameters",  # 10 * 32 + 32 + 32 * 2 + 2
+        "module_2: 130 parameters",  # 5 * 16 + 16 + 16 * 2 + 2
+        "shared encoder: 13575 parameters",
+        "{'local_2d': (3, 2), 'local_5d': (4, 5)}",
+        f"without local_2d: {encoder + head_5d} parameters",
+    ]
+
+
+@pytest.mark.parametrize(("framework", "prefix"), [("torch", "Torch"), ("tf", "Tf")])
+def test_ppo_trains_a_module_of_ones_own_and_one_of_ones_own_catalog(framework: str, prefix: str) -> None:
+    inherited, first, from_catalog, second = printed(f"extend_ppo_{framework}.py")
+
+    assert inherited == f"MyPPORLModule with {prefix}ActorCriticEncoder"
+    assert from_catalog == f"PPO{prefix}RLModule with ResidualEncoder"
+    assert all(5 < mean < 100 for mean in numbers([first, second]))  # 512 steps of a policy that knows little
+
+
+@by_framework
+def test_a_module_with_two_forwards_learns_by_imitation(framework: str) -> None:
+    before, after, loss = numbers(printed(f"migration_{framework}.py"))
+
+    assert before < 50 < 150 <= after
+    assert loss < 0.1  # at the start it is log 2
+
+
+def test_checkpoints_are_three_files_and_are_followed_only_to_classes_that_are_known() -> None:
+    files, ours, equal, unknown, registered, carried = printed("checkpoints.py")
+
+    assert files == "['manifest.json', 'state.json', 'tensors.safetensors']"
+    assert ours == "loaded PPOTorchRLModule"
+    assert equal == "equal to the last bit: True"
+    assert unknown.startswith("refused: module_class: __main__:MyModule was defined in a script; pass")
+    assert registered == "loaded MyModule"
+    assert carried == "TensorFlow with PyTorch's weights: logits within 1e-6: True"
 
 
 def python_blocks(page: Path) -> list[str]:
@@ -32,9 +131,4 @@ PAGES = [ROOT / "README.md", *PACKAGE_PAGES, *sorted((ROOT / "docs").rglob("*.md
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_the_python_blocks_of_a_page_run_in_order(page: Path, tmp_path: Path) -> None:
-    code = "\n".join(python_blocks(page))
-    ran = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path
-    )
-
-    assert ran.returncode == 0, ran.stderr
+    run("-c", "\n".join(python_blocks(page)), cwd=tmp_path)

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from rlmodule_algos import PPOConfig
-from rlmodule_core import RLModuleConfig, SingleAgentRLModuleSpec
+from rlmodule_core import NestedDict, RLModuleConfig, SingleAgentRLModuleSpec
 from rlmodule_torch import TorchRLModule
 
 
@@ -20,21 +20,21 @@ class MyModule(TorchRLModule):
     def __init__(self, config: RLModuleConfig) -> None:
         super().__init__(config)
         hidden = config.model_config_dict["hidden"]
-        self.body = nn.Sequential(nn.Linear(4, hidden), nn.ReLU())
-        self.policy = nn.Linear(hidden, 2)
+        self.body = nn.Sequential(nn.Linear(config.observation_space.shape[0], hidden), nn.ReLU())
+        self.policy = nn.Linear(hidden, config.action_space.n)
         self.value = nn.Linear(hidden, 1)
 
-    def _forward_train(self, batch: Mapping[str, Any], **kwargs: Any) -> Mapping[str, Any]:
+    def _forward_train(self, batch: NestedDict) -> Mapping[str, Any]:
         features = self.body(batch["obs"])
         return {
             "action_dist": torch.distributions.Categorical(logits=self.policy(features)),
             "vf_preds": self.value(features).squeeze(-1),
         }
 
-    def _forward_exploration(self, batch: Mapping[str, Any], **kwargs: Any) -> Mapping[str, Any]:
+    def _forward_exploration(self, batch: NestedDict) -> Mapping[str, Any]:
         return self._forward_train(batch)
 
-    def _forward_inference(self, batch: Mapping[str, Any], **kwargs: Any) -> Mapping[str, Any]:
+    def _forward_inference(self, batch: NestedDict) -> Mapping[str, Any]:
         return self._forward_train(batch)
 
 

@@ -1,0 +1,131 @@
+"""Several PyTorch modules as one: each on its own, and with an encoder that they share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from gymnasium import spaces
+from torch import Tensor, nn
+
+from rlmodule_core import (
+    MultiAgentRLModule,
+    MultiAgentRLModuleConfig,
+    MultiAgentRLModuleSpec,
+    NestedDict,
+    SingleAgentRLModuleSpec,
+)
+from rlmodule_torch import TorchMultiAgentRLModule, TorchRLModule
+from rlmodule_torch.bc_module import DiscreteBCTorchModule
+
+
+class BCTorchRLModuleWithSharedGlobalEncoder(TorchRLModule):
+    """`obs.global` goes through an encoder that others use too, `obs.local` straight to the head."""
+
+    def __init__(self, encoder: nn.Module, local_dim: int, hidden_dim: int, action_dim: int) -> None:
+        super().__init__(config=None)
+        self.encoder = encoder
+        self.policy_head = nn.Sequential(
+            nn.Linear(hidden_dim + local_dim, hidden_dim), nn.ReLU(), nn.Linear(hidden_dim, action_dim)
+        )
+
+    def _forward_train(self, batch: NestedDict) -> Mapping[str, Any]:
+        encoded: Tensor = self.encoder(batch["obs"]["global"])
+        logits = self.policy_head(torch.cat([encoded, batch["obs"]["local"]], dim=-1))
+        return {"action_dist": torch.distributions.Categorical(logits=logits)}
+
+    def _forward_exploration(self, batch: NestedDict) -> Mapping[str, Any]:
+        return self._forward_train(batch)
+
+    def _forward_inference(self, batch: NestedDict) -> Mapping[str, Any]:
+        return self._forward_train(batch)
+
+
+class BCTorchMultiAgentModuleWithSharedEncoder(MultiAgentRLModule):
+    """It is an `nn.Module` as soon as it holds modules of PyTorch, and owns the encoder once."""
+
+    def __init__(self, config: MultiAgentRLModuleConfig) -> None:
+        super().__init__(config)
+
+    def build(self) -> None:
+        """Make one encoder for all, as wide as the first spec says."""
+        configs = {key: spec.get_rl_module_config() for key, spec in self.config.modules.items()}
+        first = next(iter(configs.values()))
+        hidden_dim = first.model_config_dict["fcnet_hiddens"][0]
+        encoder = nn.Sequential(
+            nn.Linear(first.observation_space["global"].shape[0], hidden_dim),
+            nn.ReLU(),
+            nn.Linear(hidden_dim, hidden_dim),
+        )
+        self._rl_modules = {
+            key: BCTorchRLModuleWithSharedGlobalEncoder(
+                encoder=encoder,
+                local_dim=config.observation_space["local"].shape[0],
+                hidden_dim=hidden_dim,
+                action_dim=config.action_space.n,
+            )
+            for key, config in configs.items()
+        }
+
+
+def independent_spec() -> MultiAgentRLModuleSpec:
+    """Two modules that have nothing in common."""
+
+    def spec(obs_dim: int, hidden_dim: int) -> SingleAgentRLModuleSpec:
+        return SingleAgentRLModuleSpec(
+            module_class=DiscreteBCTorchModule,
+            observation_space=spaces.Box(-1.0, 1.0, (obs_dim,)),
+            action_space=spaces.Discrete(2),
+            model_config_dict={"fcnet_hiddens": [hidden_dim]},
+        )
+
+    return MultiAgentRLModuleSpec(module_specs={"module_1": spec(10, 32), "module_2": spec(5, 16)})
+
+
+def shared_spec() -> MultiAgentRLModuleSpec:
+    """Two modules around one encoder; what they see of their own, and can do, differs in size."""
+
+    def spec(local_dim: int, num_actions: int) -> SingleAgentRLModuleSpec:
+        return SingleAgentRLModuleSpec(
+            observation_space=spaces.Dict(
+                {"global": spaces.Box(-1.0, 1.0, (2,)), "local": spaces.Box(-1.0, 1.0, (local_dim,))}
+            ),
+            action_space=spaces.Discrete(num_actions),
+            model_config_dict={"fcnet_hiddens": [64]},
+        )
+
+    return MultiAgentRLModuleSpec(
+        marl_module_class=BCTorchMultiAgentModuleWithSharedEncoder,
+        module_specs={"local_2d": spec(2, 2), "local_5d": spec(5, 5)},
+    )
+
+
+def num_parameters(module: TorchRLModule | TorchMultiAgentRLModule) -> int:
+    """Count the weights; one that several modules use counts once."""
+    return sum(weights.numel() for weights in module.parameters())
+
+
+def main() -> None:
+    """Build both, and act with both agents of the second."""
+    independent, shared = independent_spec().build(), shared_spec().build()
+    assert isinstance(independent, TorchMultiAgentRLModule)  # for type checkers:
+    assert isinstance(shared, TorchMultiAgentRLModule)  # a spec may name any class
+    for key, module in independent.items():
+        assert isinstance(module, TorchRLModule)
+        print(f"{key}: {num_parameters(module)} parameters")
+    print(f"shared encoder: {num_parameters(shared)} parameters")
+
+    batch = {
+        "local_2d": {"obs": {"global": torch.zeros(3, 2), "local": torch.zeros(3, 2)}},
+        "local_5d": {"obs": {"global": torch.zeros(4, 2), "local": torch.zeros(4, 5)}},
+    }
+    output = shared.forward_exploration(batch)
+    print({key: tuple(part["action_dist"].logits.shape) for key, part in output.items()})
+
+    shared.remove_module("local_2d")
+    print(f"without local_2d: {num_parameters(shared)} parameters")
+
+
+if __name__ == "__main__":
+    main()
