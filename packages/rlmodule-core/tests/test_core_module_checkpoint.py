@@ -326,3 +326,45 @@ def test_the_bc_module_says_in_words_what_it_cannot_be_made_from(
     }
     with pytest.raises(ValueError, match=message):
         discrete_bc_sizes(RLModuleConfig(**(fields | change)), where="M")
+
+
+def deep(depth: int) -> Any:
+    value: Any = 1
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"observation_space": {"type": "Box", "shape": [2], "dtype": "f4,(", "low": 0, "high": 1}},
+        {"observation_space": {"type": "Box", "shape": [10**13], "dtype": "float32", "low": 0, "high": 1}},
+        {"observation_space": {"type": "Tuple", "spaces": deep(200)}},
+    ],
+)
+def test_a_recipe_that_is_too_deep_too_large_or_odd_is_a_checkpoint_error(
+    saved: Path, changes: dict[str, Any]
+) -> None:
+    with pytest.raises(CheckpointError, match="rewritten: "):
+        Scaled.from_checkpoint(rewritten(saved, **changes))
+
+
+def test_a_folder_behind_a_link_is_replaced_and_the_link_stays(saved: Path, tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(saved)
+    module = Scaled.from_checkpoint(link)
+
+    for number in (7, 8):
+        module.w[:] = number
+        module.save_to_checkpoint(link)
+
+    assert link.is_symlink()
+    assert Scaled.from_checkpoint(saved).w.tolist() == [8, 8]
+
+
+def test_trusted_packages_given_as_one_str_is_refused_in_words(saved: Path) -> None:
+    with pytest.raises(
+        CheckpointError, match="trusted_packages: expected a tuple of names, got the str 'mods'"
+    ):
+        RLModule.from_checkpoint(saved, trusted_packages="mods")  # type: ignore[arg-type]

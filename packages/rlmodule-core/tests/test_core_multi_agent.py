@@ -348,3 +348,41 @@ def test_only_modules_of_one_framework_go_together() -> None:
         modules.add_module("new", {})  # type: ignore[arg-type]
     assert modules["left"] is left
     assert len(modules) == 2
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda: recipe(module_class="BC").build(),
+            "module_class: expected a subclass of RLModule, got 'BC'",
+        ),
+        (lambda: recipe(module_class=Counter()).build(), "module_class: expected a subclass of RLModule"),
+        (lambda: recipe(action_space=2).build(), "action_space: expected a gymnasium space, got 2"),
+        (lambda: recipe(model_config_dict=[1]).build(), r"model_config_dict: expected a dict, got \[1\]"),
+        (lambda: many({"a": Counter}).build(), r"expected \{module id: Single.*but 'a' is <class"),
+        (lambda: many({1: recipe()}).build(), "but 1 is SingleAgentRLModuleSpec"),
+        (lambda: many([recipe()]).build(), "or one SingleAgentRLModuleSpec, got list"),
+        (
+            lambda: MultiAgentRLModuleSpec(marl_module_class=Counter, module_specs={}).build(),  # type: ignore[arg-type]
+            "marl_module_class: expected a subclass of MultiAgentRLModule, got <class",
+        ),
+        (
+            lambda: two()[0].add_module("__own__", Counter()),
+            "the id of a module is a str other than '__own__'",
+        ),
+        (lambda: two()[0].add_module(0, Counter()), "the id of a module is a str .* got 0"),  # type: ignore[arg-type]
+    ],
+)
+def test_what_is_of_a_wrong_kind_is_named_before_anything_is_built(make: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_a_build_that_sets_no_modules_is_told_what_to_set() -> None:
+    class Returning(MultiAgentRLModule):
+        def build(self) -> Any:
+            return {"a": Counter()}
+
+    with pytest.raises(ValueError, match=r"Returning\.build: set self\._rl_modules to \{module id: module\}"):
+        Returning(MultiAgentRLModuleConfig(modules={"a": recipe()}))

@@ -168,7 +168,26 @@ class Lonely(Linear):
         return many
 
 
+class Draining(Linear):
+    def _forward_train(self, batch: Batch, **kwargs: Any) -> Output:
+        batch["obs"][:] = 0
+        return self._forward_exploration(batch)
+
+
+class Dropping(Linear):
+    def _forward_inference(self, batch: Any, **kwargs: Any) -> Output:
+        return self._forward_exploration({"obs": batch.pop("obs")})
+
+
+class TooMany(Linear):
+    def _forward_exploration(self, batch: Batch, **kwargs: Any) -> Output:
+        return {"action_dist": NumpyCategorical(batch["obs"] @ self.w + 50, start=7)}
+
+
 BROKEN = {
+    Draining: "test_a_forward_leaves_the_batch_as_it_was",
+    Dropping: "test_a_forward_leaves_the_batch_as_it_was",
+    TooMany: "test_acting_gives_an_action_distribution",
     OneRowOnly: "test_every_phase_takes_its_batch_of_any_size",
     OnlyDicts: "test_a_batch_may_be_any_mapping_and_be_passed_by_keyword",
     Unchecked: "test_a_batch_that_lacks_obs_or_has_other_sizes_is_refused_at_every_call",

@@ -31,14 +31,14 @@ class Recurrent(TfRLModule):
     def __init__(self, config: RLModuleConfig) -> None:
         super().__init__(config)
         self.cell = tf.keras.layers.GRU(5, return_sequences=True, return_state=True)
-        self.head = tf.keras.layers.Dense(2)
+        self.head = tf.keras.layers.Dense(3)
 
     def get_initial_state(self) -> dict[str, Any]:
         return {"h": np.zeros(5, np.float32)}
 
     def _forward_exploration(self, batch: Any) -> dict[str, Any]:
         out, h = self.cell(batch["obs"], initial_state=batch["state_in"]["h"])
-        return {"action_dist": TfCategorical(self.head(out)), "state_out": {"h": h}}
+        return {"action_dist": TfCategorical(self.head(out), start=2), "state_out": {"h": h}}
 
     _forward_inference = _forward_exploration
 

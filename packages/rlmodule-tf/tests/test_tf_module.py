@@ -110,6 +110,19 @@ def test_variables_are_listed_once_each_wherever_they_are_held() -> None:
     assert len({id(variable) for variable in module.variables}) == len(module.variables)
 
 
+def test_a_layer_that_no_forward_calls_is_named_instead_of_left_out_of_the_variables() -> None:
+    class Valued(KerasModule):
+        def __init__(self, config: RLModuleConfig) -> None:
+            super().__init__(config)
+            self.vf = tf.keras.layers.Dense(1)
+
+    module = Valued(CONFIG)
+    with pytest.raises(ValueError, match="Valued: vf have no variables yet: no forward has called them"):
+        module.get_state()
+    module.vf(observations())
+    assert len(module.variables) == 6
+
+
 def test_without_a_space_the_variables_are_refused_until_a_forward_has_made_them() -> None:
     module = KerasModule(RLModuleConfig())
     with pytest.raises(ValueError, match=r"policy, policy\.0, policy\.1 have no variables yet"):
@@ -125,7 +138,9 @@ def test_a_forward_that_fails_on_zeros_is_an_error_that_names_the_layers() -> No
         def _forward_train(self, batch: Batch, **kwargs: Any) -> Output:
             raise KeyError("goals")
 
-    with pytest.raises(ValueError, match=r"Failing: policy.* failed: 'goals'; build them in __init__"):
+    with pytest.raises(
+        ValueError, match=r"Failing: its forwards .* policy.* failed: KeyError: 'goals'; mend"
+    ):
         Failing(CONFIG)
 
 

@@ -167,3 +167,24 @@ def test_a_checkpoint_keeps_what_is_shared(tmp_path: Path) -> None:
     np.testing.assert_allclose(
         alone["local_5d"].forward_inference(batch(5))["action_dist"].inputs, expected, rtol=1e-6
     )
+
+
+class Coordinated(MultiAgentRLModule):
+    """Holds a number that is none of its modules'."""
+
+    def build(self) -> None:
+        super().build()
+        self.scale = tf.Variable(tf.ones([]))
+
+
+def test_what_the_container_alone_owns_is_saved_and_set_too(tmp_path: Path) -> None:
+    config = MultiAgentRLModuleSpec(marl_module_class=Coordinated, module_specs={"a": bc_spec(4, 8)})
+    modules: Any = config.build()
+    other: Any = config.build()
+    modules.scale.assign(5.0)
+
+    other.set_state(modules.get_state())
+    loaded: Any = Coordinated.from_checkpoint(modules.save_to_checkpoint(tmp_path / "c"))
+
+    assert set(modules.get_state()) == {"a", "__own__"}
+    assert [float(again.scale) for again in (other, loaded)] == [5.0, 5.0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -34,14 +35,14 @@ class Recurrent(TorchRLModule):
     def __init__(self, config: RLModuleConfig) -> None:
         super().__init__(config)
         self.cell = nn.GRU(4, 5, batch_first=True)
-        self.head = nn.Linear(5, 2)
+        self.head = nn.Linear(5, 3)
 
     def get_initial_state(self) -> dict[str, Any]:
         return {"h": torch.zeros(5).numpy()}
 
     def _forward_exploration(self, batch: Any) -> dict[str, Any]:
         out, h = self.cell(batch["obs"], batch["state_in"]["h"][None].contiguous())
-        return {"action_dist": TorchCategorical(self.head(out)), "state_out": {"h": h[0]}}
+        return {"action_dist": TorchCategorical(self.head(out), start=2), "state_out": {"h": h[0]}}
 
     _forward_inference = _forward_exploration
 
@@ -53,7 +54,7 @@ class TestDiscreteBC(TorchRLModuleConformance):
 
 class TestNativeDistribution(TorchRLModuleConformance):
     def make_module(self) -> TorchRLModule:
-        return Native(CONFIG)
+        return Native(replace(CONFIG, action_space=spaces.Discrete(3)))  # torch's own starts at 0
 
 
 class TestRecurrent(TorchRLModuleConformance):
@@ -73,6 +74,25 @@ class Switching(DiscreteBCTorchModule):
         return dict(super()._forward_train(batch))
 
 
+class Detached(DiscreteBCTorchModule):
+    def _forward_train(self, batch: Any) -> dict[str, Any]:
+        with torch.no_grad():
+            return dict(super()._forward_train(batch))
+
+
+class Normalizing(DiscreteBCTorchModule):
+    """Sound: its statistics need more than one row in training."""
+
+    def __init__(self, config: RLModuleConfig) -> None:
+        super().__init__(config)
+        self.policy.insert(0, nn.BatchNorm1d(4))
+
+
+class TestBatchNorm(TorchRLModuleConformance):
+    def make_module(self) -> TorchRLModule:
+        return Normalizing(CONFIG)
+
+
 class Renaming(DiscreteBCTorchModule):
     def get_state(self) -> dict[str, Any]:
         return {"weights": super().get_state()}
@@ -82,6 +102,7 @@ class Renaming(DiscreteBCTorchModule):
     ("cls", "test"),
     [
         (Leaky, "test_acting_carries_no_gradient"),
+        (Detached, "test_training_carries_a_gradient"),
         (Switching, "test_every_phase_leaves_the_modes_as_they_were"),
         (Renaming, "test_every_parameter_is_in_the_state_under_its_name"),
     ],

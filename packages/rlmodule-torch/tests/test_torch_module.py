@@ -108,6 +108,21 @@ def test_a_layer_exchanged_later_is_in_the_mode_of_the_phase_too() -> None:
     assert module.forward_train({"obs": obs})["action_dist"].inputs.eq(0).any()
 
 
+def test_layers_put_in_deep_inside_and_parametrised_ones_are_in_the_mode_of_the_phase() -> None:
+    module = Linear()
+    module.layer = nn.Sequential(nn.Linear(3, 2))  # type: ignore[assignment]
+    obs = torch.randn(64, 3)
+    module.forward_inference({"obs": obs})
+    module.layer.append(nn.Dropout(0.5))  # type: ignore[operator]
+
+    assert not module.forward_inference({"obs": obs})["action_dist"].inputs.eq(0).any()
+    assert module.forward_train({"obs": obs})["action_dist"].inputs.eq(0).any()
+
+    module.layer[0] = nn.utils.spectral_norm(nn.Linear(3, 2))  # type: ignore[operator]
+    found = [module.forward_inference({"obs": obs})["action_dist"].inputs for _ in range(2)]
+    assert torch.equal(*found)  # its vectors move in training alone
+
+
 @pytest.mark.parametrize("cls", MODULES)
 def test_only_training_carries_a_gradient(cls: Any) -> None:
     module = cls()

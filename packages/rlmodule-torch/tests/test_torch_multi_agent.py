@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
@@ -112,7 +113,7 @@ def test_a_shared_encoder_is_one_module_whose_parameters_count_once(cls: Any) ->
     assert len(list(modules.parameters())) == 12
     names = [name for name, _ in modules.named_parameters()]
     assert names[0] == "encoder.0.weight"  # what build() set as an attribute is owned too
-    assert any(name.startswith("rl_modules.local_5d.head") for name in names)
+    assert any(name.startswith("_owned.local_5d.head") for name in names)
 
 
 @pytest.mark.parametrize("remake", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
@@ -247,3 +248,65 @@ def test_a_container_takes_a_config_of_its_own_or_none() -> None:
     config = MultiAgentRLModuleConfig(modules={"a": bc_spec(4, 8)})
     assert count(TorchMultiAgentRLModule(config)) == 58
     assert RLModuleConfig().observation_space is None
+
+
+@pytest.mark.parametrize("held_in", [dict, nn.ModuleDict])
+def test_what_the_container_alone_owns_is_saved_set_and_copied_too(tmp_path: Path, held_in: Any) -> None:
+    modules = critic_container(held_in)
+    with torch.no_grad():
+        modules.critic.weight.fill_(5.0)
+    other = critic_container(held_in)
+
+    other.set_state(modules.get_state())
+    loaded = Coordinated.from_checkpoint(modules.save_to_checkpoint(tmp_path / "c"))
+
+    assert set(modules.get_state()) == {"a", "__own__"}
+    for again in (other, loaded, copy.deepcopy(modules)):
+        assert again.critic.weight.eq(5.0).all()
+        assert count(again) == 58 + 5  # type: ignore[arg-type]
+    other.add_module("b", bc_spec(4, 8).build())
+    other.remove_module("a")
+    assert count(other) == 58 + 5
+    with pytest.raises(ValueError, match=r"critic\.weight has shape \(2,\)"):
+        other.set_state({"__own__": {"critic": {"weight": np.zeros(2), "bias": np.zeros(1)}}})
+
+
+class Coordinated(MultiAgentRLModule):
+    """Holds a critic that is none of its modules'."""
+
+    held_in: Any = dict
+
+    def build(self) -> None:
+        super().build()
+        self.critic = nn.Linear(4, 1)
+        self._rl_modules = self.held_in(self._rl_modules)
+
+
+def critic_container(held_in: Any) -> Any:
+    Coordinated.held_in = held_in
+    return Coordinated(MultiAgentRLModuleConfig(modules={"a": bc_spec(4, 8)}))
+
+
+def test_ids_with_dots_do_not_mix_up_the_weights_of_two_modules() -> None:
+    one, two = Held(b=nn.ModuleDict({"x": nn.Linear(1, 1)})), Held(x=nn.Linear(1, 1))
+    modules = MultiAgentRLModule()
+    modules.add_module("a", one)
+    modules.add_module("a.b", two)
+
+    state = modules.get_state()
+
+    first, second = (next(module.parameters()).item() for module in (one, two))
+    assert state["a"]["b"]["x"]["weight"].item() == first
+    assert state["a.b"]["x"]["weight"].item() == second
+
+
+class Held(TorchRLModule):
+    def __init__(self, **parts: nn.Module) -> None:
+        super().__init__(None)
+        for name, part in parts.items():
+            setattr(self, name, part)
+
+    def _forward_exploration(self, batch: Any) -> dict[str, Any]:
+        return {}
+
+    _forward_inference = _forward_exploration

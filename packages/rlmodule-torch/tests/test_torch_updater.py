@@ -284,3 +284,12 @@ def test_mixed_dtypes_no_weights_and_unknown_ways_to_clip_are_refused() -> None:
         TorchUpdater(nn.Tanh(), loss)
     with pytest.raises(ValueError, match=r"grad_clip_by: expected one of .* got 'l2'"):
         TorchUpdater(Two(), loss, grad_clip_by="l2")  # type: ignore[arg-type]
+
+
+def test_a_loss_without_a_gradient_is_told_to_have_a_train_forward_of_its_own() -> None:
+    def loss(batch: Any, coefficients: Any) -> Loss:
+        total = batch["x"].mean()
+        return Loss(total, total)
+
+    with pytest.raises(RuntimeError, match=r"no gradient: .* _forward_train of its own"):
+        TorchUpdater(network(), loss).step(X[0], {"lr": 1.0})

@@ -48,7 +48,7 @@ def write_checkpoint(directory: Path, state: Mapping[str, Any], *, kind: str, re
     Raises CheckpointError if the name is taken or the tree has a leaf of another type, and OSError
     where the disk refuses; what was there before is still there then.
     """
-    directory = Path(directory).absolute()
+    directory = Path(directory).resolve()
     _check_target(directory, kind, replace)
     arrays: dict[str, np.ndarray[Any, Any]] = {}
     rest = _split(state, arrays, path=())
@@ -82,7 +82,7 @@ def read_checkpoint(directory: Path, *, kind: str) -> dict[str, Any]:
 
     Raises CheckpointError that names the file at fault.
     """
-    directory = Path(directory).absolute()
+    directory = Path(directory).resolve()
     directory = _whole(directory)
     manifest = _read_manifest(directory)
     if manifest["kind"] != kind:

@@ -60,6 +60,8 @@ def resolve_class(name: object, *, what: str, base: type = object, trusted: Coll
     `what` names it in the errors. Raises ValueError if the name is not to be followed or leads
     nowhere.
     """
+    if isinstance(trusted, str):
+        raise ValueError(f"trusted_packages: expected a tuple of names, got the str {trusted!r}")
     module_name, _, qualname = str(name).partition(":")
     parts = [*module_name.split("."), *qualname.split(".")]
     if not isinstance(name, str) or not all(parts):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from rlmodule_core.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
 from rlmodule_core.class_names import unnameable
+from rlmodule_core.module_config import check_keys
 from rlmodule_core.module_spec import SingleAgentRLModuleSpec
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def load_module(
 ) -> Module:
     """Read one module; see `RLModule.from_checkpoint`."""
     tree = read_checkpoint(directory, kind=KIND)
+    in_words(directory, lambda: check_keys(tree, {"spec", "weights"}, where="the state"))
     if module_class is None and not inspect.isabstract(cls):
         module_class = cls
     spec = in_words(
@@ -99,7 +101,9 @@ def in_words(directory: Path, step: Callable[[], T]) -> T:
     """Do what fails where a file was written by someone else, and say which file it was."""
     try:
         return step()
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        if isinstance(error, CheckpointError):
-            raise
+    except CheckpointError:
+        raise
+    except ValueError as error:
         raise CheckpointError(f"{directory}: {error}") from error
+    except Exception as error:  # a hostile file may bring about any: too deep, too large, of odd types
+        raise CheckpointError(f"{directory}: damaged: {type(error).__name__}: {error}") from error

@@ -6,6 +6,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Self
 
+import gymnasium as gym
+
 from rlmodule_core.class_names import class_name, resolve_class
 from rlmodule_core.json_values import Json
 from rlmodule_core.module import RLModule
@@ -32,13 +34,16 @@ class SingleAgentRLModuleSpec:
         self.action_space = with_plain_sizes(self.action_space)
 
     def build(self) -> RLModule:
-        """Build the module. Raises ValueError that names every missing field."""
+        """Build the module. Raises ValueError that names every field that is missing or of a wrong kind."""
         missing = self.missing_fields()
         if missing or self.module_class is None:
             raise ValueError(
                 f"SingleAgentRLModuleSpec.build: {', '.join(missing)} not set; pass them to the spec, or "
                 "give the spec to an algorithm's config, which fills in what the environment tells"
             )
+        problems = _wrong_kinds(self)
+        if problems:
+            raise ValueError(f"SingleAgentRLModuleSpec.build: {'; '.join(problems)}")
         return self.module_class(self.get_rl_module_config())
 
     def missing_fields(self) -> list[str]:
@@ -120,3 +125,24 @@ class SingleAgentRLModuleSpec:
             model_config_dict=None if settings is None else config.model_config_dict,
             catalog_class=config.catalog_class,
         )
+
+
+def _wrong_kinds(spec: SingleAgentRLModuleSpec) -> list[str]:
+    """Say which fields are not what their names promise."""
+    is_module = isinstance(spec.module_class, type) and issubclass(spec.module_class, RLModule)
+    found = {
+        "module_class: expected a subclass of RLModule": (is_module, spec.module_class),
+        "observation_space: expected a gymnasium space": (
+            isinstance(spec.observation_space, gym.Space),
+            spec.observation_space,
+        ),
+        "action_space: expected a gymnasium space": (
+            isinstance(spec.action_space, gym.Space),
+            spec.action_space,
+        ),
+        "model_config_dict: expected a dict": (
+            isinstance(spec.model_config_dict, Mapping),
+            spec.model_config_dict,
+        ),
+    }
+    return [f"{expected}, got {value!r}" for expected, (good, value) in found.items() if not good]

@@ -9,17 +9,30 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self, TypeVar
 
 from rlmodule_core.module import Batch, Output, RLModule, State
 from rlmodule_core.nested_dict import NestedDict
-from rlmodule_core.state import flatten_state, nest_state, tie_problems, with_ties
+from rlmodule_core.state import check_same_state, flatten_state, nest_state, tie_problems, with_ties
 
 if TYPE_CHECKING:
     from rlmodule_core.module_spec import SingleAgentRLModuleSpec
 
 DEFAULT_MODULE_ID = "default_policy"
+OWN = "__own__"
+"""Where a state keeps what belongs to the container itself and to none of its modules."""
+
 T = TypeVar("T")
+
+
+class Place(NamedTuple):
+    """A tensor of a module; unlike dotted names, places of different modules never coincide."""
+
+    module_id: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.module_id}.{self.name}"
 
 
 @dataclass(kw_only=True)
@@ -43,8 +56,10 @@ class MultiAgentRLModule(Mapping[str, RLModule]):
     def __init__(self, config: MultiAgentRLModuleConfig | None = None) -> None:
         self.config = config or MultiAgentRLModuleConfig()
         self._rl_modules: Mapping[str, RLModule] = {}
-        self.added: set[str] = set()  # ids that `build` did not make
+        self._added_ids: set[str] = set()  # those that `build` did not make
         self.build()
+        if self.config.modules and not self._rl_modules:
+            raise ValueError(f"{type(self).__name__}.build: set self._rl_modules to {{module id: module}}")
         self._settle()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -134,6 +149,8 @@ class MultiAgentRLModule(Mapping[str, RLModule]):
         Raises ValueError if the id is taken and `override` is not set, if it is no RLModule, or if it is
         of another framework than the others.
         """
+        if not isinstance(module_id, str) or module_id == OWN:
+            raise ValueError(f"the id of a module is a str other than {OWN!r}, got {module_id!r}")
         if not isinstance(module, RLModule):
             raise ValueError(f"module {module_id!r}: expected an RLModule, got {type(module).__name__}")
         if module_id in self._rl_modules and not override:
@@ -144,7 +161,7 @@ class MultiAgentRLModule(Mapping[str, RLModule]):
                 f"module {module_id!r} is of {module.framework}, the others are of {others.pop()}"
             )
         self._rl_modules = {**self._rl_modules, module_id: module}
-        self.added.add(module_id)
+        self._added_ids.add(module_id)
         self._settle()
 
     def remove_module(self, module_id: str, raise_err_if_not_found: bool = True) -> None:
@@ -155,7 +172,7 @@ class MultiAgentRLModule(Mapping[str, RLModule]):
         if raise_err_if_not_found:
             self[module_id]
         self._rl_modules = {key: module for key, module in self.items() if key != module_id}
-        self.added.discard(module_id)
+        self._added_ids.discard(module_id)
         self._settle()
 
     def foreach_module(self, fn: Callable[[str, RLModule], T]) -> list[T]:
@@ -165,12 +182,17 @@ class MultiAgentRLModule(Mapping[str, RLModule]):
     # --- state --------------------------------------------------------------------------------
 
     def get_state(self) -> State:
-        """Return `{id: state}`; what modules share is one array in each of their states."""
+        """Return `{id: state}`; what modules share is one array in each of their states.
+
+        What only the container holds, a layer that `build()` set as an attribute, is under `__own__`.
+        """
         states = {key: flatten_state(module.get_state()) for key, module in self.items()}
         tied = with_ties(self._tensors(), _joined(states))
-        return {
-            key: nest_state({name: tied[f"{key}.{name}"] for name in state}) for key, state in states.items()
+        nested = {
+            key: nest_state({name: tied[Place(key, name)] for name in state}) for key, state in states.items()
         }
+        own = self._own_arrays()
+        return {**nested, OWN: nest_state(own)} if own else nested
 
     def set_state(self, state: State) -> None:
         """Set the state of each module named.
@@ -178,10 +200,14 @@ class MultiAgentRLModule(Mapping[str, RLModule]):
         Raises KeyError for an unknown id and ValueError for states that do not fit, or that give a
         shared parameter two values; either way all modules are as before.
         """
-        before = {key: self[key].get_state() for key in state}
-        new = _joined({key: flatten_state(own) for key, own in state.items()})
+        mine = flatten_state(state.get(OWN, {}))
+        states = {key: own for key, own in state.items() if key != OWN}
+        before = {key: self[key].get_state() for key in states}
+        if OWN in state:
+            check_same_state(self._own_arrays(), mine, where=f"{type(self).__name__}.set_state")
+        new = _joined({key: flatten_state(own) for key, own in states.items()})
         problems = tie_problems(self._tensors(), new)
-        for key, own in state.items() if not problems else ():
+        for key, own in states.items() if not problems else ():
             try:
                 self[key].set_state(own)
             except ValueError as error:
@@ -190,10 +216,18 @@ class MultiAgentRLModule(Mapping[str, RLModule]):
             for key, own in before.items():
                 self[key].set_state(own)
             raise ValueError("; ".join(problems))
+        self._set_own_arrays(mine)
 
-    def _tensors(self) -> dict[str, Any]:
-        """Return the live tensors of all modules that tell theirs, by `id.name`."""
+    def _tensors(self) -> dict[Place, Any]:
+        """Return the live tensors of all modules that tell theirs."""
         return _joined({key: module._tensors() for key, module in self.items()})
+
+    def _own_arrays(self) -> dict[str, Any]:
+        """Return copies of what belongs to the container and to none of its modules, by dotted name."""
+        return {}
+
+    def _set_own_arrays(self, arrays: Mapping[str, Any]) -> None:
+        """Take over what `_own_arrays` returned."""
 
     def save_to_checkpoint(self, directory: str | Path) -> Path:
         """Write recipes and weights as the directory `directory`, shared weights once; return its path.
@@ -234,8 +268,8 @@ class MultiAgentRLModule(Mapping[str, RLModule]):
 MultiAgentRLModule.written_in = MultiAgentRLModule
 
 
-def _joined(by_id: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    return {f"{key}.{name}": value for key, flat in by_id.items() for name, value in flat.items()}
+def _joined(by_id: Mapping[str, Mapping[str, Any]]) -> dict[Place, Any]:
+    return {Place(key, name): value for key, flat in by_id.items() for name, value in flat.items()}
 
 
 @cache

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from rlmodule_core.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
 from rlmodule_core.class_names import class_name, resolve_class, unnameable
 from rlmodule_core.module_checkpoint import in_words, rebuilt, written_recipe, written_spec
+from rlmodule_core.module_config import check_keys
 from rlmodule_core.module_spec import SingleAgentRLModuleSpec
-from rlmodule_core.multi_agent import MultiAgentRLModule, MultiAgentRLModuleConfig
+from rlmodule_core.multi_agent import OWN, MultiAgentRLModule, MultiAgentRLModuleConfig
 from rlmodule_core.state import tied_names
 
 if TYPE_CHECKING:
@@ -29,11 +30,12 @@ def save_modules(modules: MultiAgentRLModule, directory: Path) -> Path:
         raise CheckpointError(f"{where}: {problem}")
     states = modules.get_state()
     recipes = [
-        {"id": key, "added": key in modules.added, "spec": _recipe(modules, key, where=where)}
+        {"id": key, "added": key in modules._added_ids, "spec": _recipe(modules, key, where=where)}
         for key in modules
     ]
     _refuse_ties_of_added(modules, where=where)
     weights = {str(index): states[key] for index, key in enumerate(modules)}  # an id may be any str
+    weights[OWN] = states.get(OWN, {})
     tree = {"class": class_name(cls), "modules": recipes, "weights": weights}
     write_checkpoint(directory, tree, kind=KIND, replace=True)
     return directory
@@ -48,7 +50,8 @@ def load_modules(
 ) -> Modules:
     """Read modules; see `MultiAgentRLModule.from_checkpoint`."""
     tree = read_checkpoint(directory, kind=KIND)
-    entries = in_words(directory, lambda: _wanted(tree, module_ids))
+    in_words(directory, lambda: check_keys(tree, {"class", "modules", "weights"}, where="the state"))
+    entries = in_words(directory, lambda: _wanted(tree, module_ids, {*(module_ids or ()), *module_classes}))
     made = cls
     if cls is MultiAgentRLModule:
         made = in_words(
@@ -58,18 +61,22 @@ def load_modules(
     specs = in_words(directory, lambda: _read_specs(entries, module_classes, trusted_packages))
     built = {key: spec for key, spec in specs.items() if not entries[key][1]["added"]}
     modules = rebuilt(directory, lambda: made(MultiAgentRLModuleConfig(modules=built)))
-    for key in [key for key in specs if key not in built]:
+    for key in [key for key in specs if key not in built and key not in modules]:
         modules.add_module(key, rebuilt(directory, specs[key].build))
     for key in [key for key in modules if key not in entries]:
         modules.remove_module(key)  # what build() makes from nothing may be more than was wanted
-    weights = {key: tree["weights"].get(index, {}) for key, (index, _) in entries.items()}
-    in_words(directory, lambda: modules.set_state(weights))
+    in_words(directory, lambda: modules.set_state(_weights(tree["weights"], entries)))
     return modules
+
+
+def _weights(weights: Mapping[str, Any], entries: Mapping[str, tuple[str, Any]]) -> dict[str, Any]:
+    own = {OWN: weights[OWN]} if weights.get(OWN) else {}
+    return {**{key: weights.get(index, {}) for key, (index, _) in entries.items()}, **own}
 
 
 def _recipe(modules: MultiAgentRLModule, key: str, *, where: str) -> dict[str, Json] | None:
     """Return what `build()` makes a module from, None if from nothing; of one added later its own recipe."""
-    if key in modules.added:
+    if key in modules._added_ids:
         return written_recipe(modules[key], where=f"{where}: {key}")
     spec = modules.config.modules.get(key)
     return None if spec is None else written_spec(spec, where=f"{where}: {key}")
@@ -78,19 +85,22 @@ def _recipe(modules: MultiAgentRLModule, key: str, *, where: str) -> dict[str, J
 def _refuse_ties_of_added(modules: MultiAgentRLModule, *, where: str) -> None:
     """Raise CheckpointError where loading could not share again what is shared now."""
     for name, earlier in tied_names(modules._tensors()).items():
-        owners = {key for key in modules.added for full in (name, earlier) if full.startswith(f"{key}.")}
-        across = not any(name.startswith(f"{key}.") and earlier.startswith(f"{key}.") for key in modules)
-        if owners and across:
+        owners = {name.module_id, earlier.module_id} & modules._added_ids
+        if owners and name.module_id != earlier.module_id:
             raise CheckpointError(
                 f"{where}: {name} is the same parameter as {earlier}, but {', '.join(sorted(owners))} was "
                 "added alone, so a file cannot say so; share it in build() of a class of your own"
             )
 
 
-def _wanted(tree: Mapping[str, Any], module_ids: Collection[str] | None) -> dict[str, tuple[str, Any]]:
-    """Return the entries to load by id, with their places among all."""
+def _wanted(
+    tree: Mapping[str, Any], module_ids: Collection[str] | None, wanted: set[str]
+) -> dict[str, tuple[str, Any]]:
+    """Return the entries to load by id, with their places among all; `wanted` are ids that must be there."""
+    for entry in tree["modules"]:
+        check_keys(entry, {"id", "added", "spec"}, where="modules")
     entries = {str(entry["id"]): (str(index), entry) for index, entry in enumerate(tree["modules"])}
-    unknown = sorted(set(module_ids or ()) - set(entries))
+    unknown = sorted(wanted - set(entries))
     if unknown:
         raise ValueError(f"no modules {unknown}; the ids are {sorted(entries)}")
     return {key: entry for key, entry in entries.items() if module_ids is None or key in module_ids}

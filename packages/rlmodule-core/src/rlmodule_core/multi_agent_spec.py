@@ -20,16 +20,36 @@ class MultiAgentRLModuleSpec:
     @property
     def modules(self) -> dict[str, SingleAgentRLModuleSpec]:
         """The recipes by id. Raises ValueError while there is only a template, or nothing."""
+        if self.module_specs is not None and not isinstance(
+            self.module_specs, (Mapping, SingleAgentRLModuleSpec)
+        ):
+            raise ValueError(
+                "MultiAgentRLModuleSpec: module_specs: expected {module id: SingleAgentRLModuleSpec} or one "
+                f"SingleAgentRLModuleSpec, got {type(self.module_specs).__name__}"
+            )
         if not isinstance(self.module_specs, Mapping):
             raise ValueError(
                 "MultiAgentRLModuleSpec: module_specs is "
                 f"{'not set' if self.module_specs is None else 'one template without ids'}; pass "
                 "{module id: SingleAgentRLModuleSpec}, or give the spec to an algorithm's config"
             )
+        odd = [
+            f"{key!r} is {spec!r}"
+            for key, spec in self.module_specs.items()
+            if not (isinstance(key, str) and isinstance(spec, SingleAgentRLModuleSpec))
+        ]
+        if odd:
+            raise ValueError(
+                "MultiAgentRLModuleSpec: module_specs: expected {module id: SingleAgentRLModuleSpec}, but "
+                + "; ".join(odd)
+            )
         return self.module_specs
 
     def build(self) -> MultiAgentRLModule:
         """Build every module. Raises ValueError that names the module and its missing fields."""
+        cls = self.marl_module_class
+        if not (isinstance(cls, type) and issubclass(cls, MultiAgentRLModule)):
+            raise ValueError(f"marl_module_class: expected a subclass of MultiAgentRLModule, got {cls!r}")
         return self.marl_module_class(MultiAgentRLModuleConfig(modules=dict(self.modules)))
 
     def update(self, other: MultiAgentRLModuleSpec, overwrite: bool = False) -> Self:

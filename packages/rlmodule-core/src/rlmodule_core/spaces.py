@@ -112,8 +112,10 @@ def space_from_dict(data: Mapping[str, Json]) -> gym.Space[Any]:
     """Return the space that `space_to_dict` wrote. Raises ValueError for anything else."""
     try:
         return _space_from_dict(data)
-    except (KeyError, TypeError, AttributeError, AssertionError, OverflowError) as error:
-        raise ValueError(f"not a space written by space_to_dict: {data!r} ({error!r})") from error
+    except UnsupportedSpaceError:
+        raise
+    except Exception as error:  # NumPy and gymnasium raise anything: SyntaxError for a dtype, MemoryError
+        raise ValueError(f"not a space written by space_to_dict: {str(data)[:200]} ({error!r})") from error
 
 
 def _space_from_dict(data: Mapping[str, Json]) -> gym.Space[Any]:

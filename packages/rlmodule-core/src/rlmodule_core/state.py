@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Hashable, Mapping
+from typing import Any, TypeVar
 
 import numpy as np
+
+Name = TypeVar("Name", bound=Hashable)  # dotted names, or places in several modules
 
 
 def nest_state(flat: Mapping[str, Any]) -> dict[str, Any]:
@@ -56,19 +58,19 @@ def check_same_state(own: Mapping[str, Any], new: Mapping[str, Any], *, where: s
         raise ValueError(f"{where}: the state does not fit: {'; '.join(problems)}")
 
 
-def tied_names(tensors: Mapping[str, Any]) -> dict[str, str]:
+def tied_names(tensors: Mapping[Name, Any]) -> dict[Name, Name]:
     """Return, for each name of a tensor that has an earlier one, that earlier name.
 
     >>> x = object()
     >>> tied_names({"a": x, "b": object(), "c": x})
     {'c': 'a'}
     """
-    first: dict[int, str] = {}
+    first: dict[int, Name] = {}
     found = {name: first.setdefault(id(tensor), name) for name, tensor in tensors.items()}
     return {name: earlier for name, earlier in found.items() if earlier != name}
 
 
-def tie_problems(tensors: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+def tie_problems(tensors: Mapping[Name, Any], new: Mapping[Name, Any]) -> list[str]:
     """Say which entries give one tensor two values."""
     return [
         f"{name} is the same tensor as {earlier}, but its values differ"
@@ -77,7 +79,7 @@ def tie_problems(tensors: Mapping[str, Any], new: Mapping[str, Any]) -> list[str
     ]
 
 
-def with_ties(tensors: Mapping[str, Any], arrays: Mapping[str, Any]) -> dict[str, Any]:
+def with_ties(tensors: Mapping[Name, Any], arrays: Mapping[Name, Any]) -> dict[Name, Any]:
     """Return flat arrays in which a tied tensor is one array under all of its names."""
     tied = tied_names(tensors)
     return {name: arrays[tied.get(name, name)] for name in arrays}

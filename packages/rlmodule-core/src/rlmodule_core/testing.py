@@ -20,6 +20,7 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+from gymnasium import spaces
 from gymnasium.vector.utils import batch_space
 
 from rlmodule_core.checkpoint import CheckpointError
@@ -35,6 +36,7 @@ from rlmodule_specs import SpecError
 
 PHASES = ("train", "exploration", "inference")
 ACTING = ("exploration", "inference")
+SPECS = ("_input_specs", *(f"input_specs_{phase}" for phase in PHASES))
 
 
 class RLModuleConformance:
@@ -73,9 +75,10 @@ class RLModuleConformance:
     # --- the three phases ---------------------------------------------------------------------
 
     def test_every_phase_takes_its_batch_of_any_size(self) -> None:
-        """Forwards accept 1 and 5 rows, and acting gives a distribution over as many."""
+        """Forwards accept few and more rows, and acting gives a distribution over as many."""
         module = self.make_module()
-        for phase, rows in [(phase, rows) for phase in PHASES for rows in (1, 5)]:
+        sizes = {"train": (2, 5), "exploration": (1, 5), "inference": (1, 5)}  # statistics need two rows
+        for phase, rows in [(phase, rows) for phase, counts in sizes.items() for rows in counts]:
             output = self._forward(module, phase, self.make_batch(module, phase, rows))
             if phase in ACTING:
                 mode = leaves(self._distribution(module, output).to_deterministic().sample())
@@ -91,16 +94,28 @@ class RLModuleConformance:
             forward(MappingProxyType(batch))
             forward(NestedDict(batch))
 
+    def test_a_forward_leaves_the_batch_as_it_was(self) -> None:
+        """The same columns with the same numbers."""
+        module = self.make_module()
+        for phase in PHASES:
+            batch = self.make_batch(module, phase, 2)
+            columns = dict(batch)
+            before = map_nest(np.array, self._arrays(module, columns))
+            self._forward(module, phase, batch)
+            assert batch.keys() == columns.keys(), f"{phase} added or removed columns of its batch"
+            after = zip(leaves(self._arrays(module, dict(batch))), leaves(before), strict=True)
+            assert all(np.array_equal(a, b, equal_nan=True) for a, b in after), f"{phase} changed its batch"
+
     def test_a_batch_that_lacks_obs_or_has_other_sizes_is_refused_at_every_call(self) -> None:
-        """SpecError at calls 1, 2 and 100, whatever was accepted between."""
+        """SpecError at the first call, after one that was accepted, and after a hundred."""
         module = self.make_module()
         for phase in PHASES:
             forward, good = getattr(module, f"forward_{phase}"), self.make_batch(module, phase, 2)
-            for call in range(1, 101):
-                if call in (1, 2, 100):
-                    for name, bad in self._broken(module, good):
-                        refused(SpecError, lambda: forward(bad), f"{phase}: a batch with {name}")  # noqa: B023
-            forward(good)
+            for good_calls_before in (0, 1, 98):
+                for _ in range(good_calls_before):
+                    forward(good)
+                for name, bad in self._broken(module, good):
+                    refused(SpecError, lambda: forward(bad), f"{phase}: a batch with {name}")  # noqa: B023
 
     def test_acting_gives_an_action_distribution(self) -> None:
         """`action_dist` is ours or the framework's own, and draws, scores and has a mode."""
@@ -111,11 +126,13 @@ class RLModuleConformance:
             assert len(leaves(value)[0]) == 3
             mode = distribution.to_deterministic().sample()
             assert [np.shape(leaf) for leaf in leaves(mode)] == [np.shape(leaf) for leaf in leaves(value)]
+            self._require_actions(module, value, phase)
             try:
                 score = distribution.logp(value)
             except NotImplementedError:  # a deterministic policy
                 continue
-            assert len(score) == 3, f"{phase}: logp has shape {np.shape(score)}, expected 3 rows"
+            expected = np.shape(leaves(value)[0])[: 1 + module.is_stateful()]
+            assert np.shape(score) == expected, f"{phase}: logp has shape {np.shape(score)}, not {expected}"
 
     def test_inference_is_repeatable_and_rows_do_not_influence_each_other(self) -> None:
         """The policy for one batch is the same again, and the same row by row."""
@@ -229,6 +246,15 @@ class RLModuleConformance:
             known = framework_module(module.framework, "bridge").as_distribution(known)
         return known
 
+    def _require_actions(self, module: RLModule, value: Nest, phase: str) -> None:
+        """Demand that discrete actions are of the space; those of a Box are clipped by whoever acts."""
+        space = None if module.config is None else module.config.action_space
+        if not isinstance(space, (spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)):
+            return
+        for action in self._arrays(module, value).reshape((-1, *(space.shape or ()))):
+            kind = np.asarray(action).astype(space.dtype)
+            assert space.contains(kind[()]), f"{phase}: drew {action!r}, which is no action of {space}"
+
     def _policy(self, module: RLModule, batch: Batch) -> Nest:
         """Return what decides the actions: the distribution's parameters, or its mode if it has none."""
         distribution = self._distribution(module, self._forward(module, "inference", batch))
@@ -249,7 +275,8 @@ class RLModuleConformance:
     def _broken(self, module: RLModule, good: Batch) -> Iterator[tuple[str, Batch]]:
         yield "no obs", {key: value for key, value in good.items() if key != Columns.OBS}
         space = None if module.config is None else module.config.observation_space
-        if space is not None and space.shape:
+        narrowed = [name for name in SPECS if getattr(type(module), name) is not getattr(RLModule, name)]
+        if space is not None and space.shape and not narrowed:  # else the module decides what is too much
             wider = np.zeros((2, *space.shape[:-1], space.shape[-1] + 1), np.float32)
             yield "one number too many", {**good, Columns.OBS: self._tensors(module, wider)}
 

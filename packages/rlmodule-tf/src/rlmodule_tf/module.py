@@ -47,8 +47,8 @@ class _OwnsVariables(tf.Module):
         lazy = self._unbuilt()
         if lazy:
             raise ValueError(
-                f"{type(self).__name__}: {', '.join(lazy)} have no variables yet: without an observation "
-                "space they are made at the first call; call a forward once, or build the layers"
+                f"{type(self).__name__}: {', '.join(lazy)} have no variables yet: no forward has called "
+                "them; call one once, or build the layers in __init__, say with layer.build(shape)"
             )
         return list(_named_variables(self))
 
@@ -98,7 +98,7 @@ class TfRLModule(_OwnsVariables, RLModule):
             return
         if lazy and space is not None:
             self._call_once(self._example_batch(space), lazy)
-        self._may_grow = False
+        self._may_grow = bool(self._unbuilt())  # a layer that no forward calls: `variables` will name it
 
     def _call_once(self, batch: Batch, lazy: list[str]) -> None:
         """Run the forwards on one observation until every layer is built."""
@@ -113,9 +113,9 @@ class TfRLModule(_OwnsVariables, RLModule):
                 return
         if failure is not None:
             raise ValueError(
-                f"{type(self).__name__}: {', '.join(lazy)} make their variables when first called, and a "
-                f"forward on one observation of zeros failed: {failure}; build them in __init__ instead, "
-                "say with tf.keras.Input or layer.build(shape)"
+                f"{type(self).__name__}: its forwards were run once on an observation of zeros, to make the "
+                f"variables of {', '.join(lazy)}, and failed: {type(failure).__name__}: {failure}; mend the "
+                "forward, or if it is right build these layers in __init__, say with layer.build(shape)"
             ) from failure
 
     def _example_batch(self, space: gym.Space[Any]) -> Batch:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
 import tensorflow as tf
 
 from rlmodule_core import MultiAgentRLModule, MultiAgentRLModuleConfig
+from rlmodule_tf.arrays import as_array
 from rlmodule_tf.module import _OwnsVariables
 
 
@@ -27,3 +32,15 @@ class TfMultiAgentRLModule(MultiAgentRLModule, _OwnsVariables):
         for key, spec in self.config.modules.items():
             if key in self:
                 self[key].make_variables(spec.observation_space)  # type: ignore[attr-defined]
+
+    def _own_variables(self) -> dict[str, tf.Variable]:
+        held = {id(variable) for module in self.values() for variable in module._tensors().values()}
+        return {name: variable for name, variable in self._known_variables() if id(variable) not in held}
+
+    def _own_arrays(self) -> dict[str, Any]:
+        return {name: as_array(variable) for name, variable in self._own_variables().items()}
+
+    def _set_own_arrays(self, arrays: Mapping[str, Any]) -> None:
+        own = self._own_variables()
+        for name, array in arrays.items():
+            own[name].assign(np.asarray(array, own[name].dtype.as_numpy_dtype))

@@ -33,14 +33,13 @@ class TorchRLModule(nn.Module, RLModule):
         super()._finish()
         self._look_for_modes()
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        super().__setattr__(name, value)
-        if isinstance(value, nn.Module) and "_modes_matter" in vars(self):  # exchanged after the constructor
-            self._look_for_modes()
-
     def _look_for_modes(self) -> None:
-        """Switching modes walks over all submodules, so it is done only where a layer may care."""
-        self._modes_matter = any(_depends_on_mode(module) for module in self.modules() if module is not self)
+        """Find the layers whose modes are to be switched; again whenever a layer was exchanged somewhere."""
+        layers = [module for module in self.modules() if module is not self]
+        own = vars(self)  # not attributes of the network
+        own["_registrations"] = _registrations[0]
+        own["_own_train"] = any(type(module).train is not nn.Module.train for module in layers)
+        own["_switched"] = (self, *layers) if any(map(_depends_on_mode, layers)) else ()
 
     def _run_train(self, batch: Batch, **kwargs: Any) -> Output:
         return self._in_mode(True, self._forward_train, batch, kwargs)
@@ -53,23 +52,34 @@ class TorchRLModule(nn.Module, RLModule):
         with torch.no_grad():
             return self._in_mode(False, self._forward_inference, batch, kwargs)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the modes of layers that a copy has its own of; it looks for them at its first call."""
+        return {**vars(self), "_registrations": -1, "_switched": ()}
+
     def _in_mode(
         self, training: bool, forward: Callable[..., Output], batch: Batch, kwargs: dict[str, Any]
     ) -> Output:
-        if not self._modes_matter:  # then only this module's own code may ask for the mode
-            own, mode = vars(self), self.training
+        own = vars(self)
+        if own["_registrations"] != _registrations[0]:
+            self._look_for_modes()
+        switched = own["_switched"]
+        if not switched:  # then only this module's own code may ask for the mode
+            mode = own["training"]
             own["training"] = training
             try:
                 return forward(batch, **kwargs)
             finally:
                 own["training"] = mode
-        before = [(module, module.training) for module in self.modules()]
-        self.train(training)
+        before = [layer.training for layer in switched]
+        if own["_own_train"]:
+            self.train(training)
+        for layer in switched:
+            vars(layer)["training"] = training
         try:
             return forward(batch, **kwargs)
         finally:
-            for module, mode in before:
-                module.training = mode
+            for layer, mode in zip(switched, before, strict=True):
+                vars(layer)["training"] = mode
 
     @property
     def device(self) -> torch.device:
@@ -123,5 +133,16 @@ _MODE_FREE = (
 
 
 def _depends_on_mode(module: nn.Module) -> bool:
-    """Whether train() and eval() may differ for a layer; a class that we do not know may care."""
-    return type(module) not in _MODE_FREE and not getattr(module, "mode_free", False)
+    """Whether train() and eval() may differ for a layer; a class or a hook that we do not know may care."""
+    known = type(module) in _MODE_FREE or getattr(module, "mode_free", False)
+    return not known or bool(module._forward_pre_hooks or module._forward_hooks)
+
+
+_registrations = [0]  # counts the layers that were put into any module: a change here may be one there
+
+
+def _count(module: nn.Module, name: str, layer: nn.Module | None) -> None:
+    _registrations[0] += 1
+
+
+nn.modules.module.register_module_module_registration_hook(_count)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from torch import nn
+import numpy as np
+import torch
+from torch import Tensor, nn
 
 from rlmodule_core import MultiAgentRLModule, MultiAgentRLModuleConfig
+from rlmodule_torch.arrays import as_array
 
 
 class TorchMultiAgentRLModule(MultiAgentRLModule, nn.Module):
@@ -27,7 +31,28 @@ class TorchMultiAgentRLModule(MultiAgentRLModule, nn.Module):
             for name, value in attributes.items():
                 vars(self).pop(name, None)
                 setattr(self, name, value)
-        self.rl_modules = _Children(dict(self._rl_modules))
+        modules = dict(self._rl_modules)
+        self._modules.pop("_rl_modules", None)  # build() may have set an nn.ModuleDict
+        vars(self)["_rl_modules"] = modules
+        self._owned = _Children(dict(modules))
+
+    def _own_tensors(self) -> dict[str, Tensor]:
+        held = {id(tensor) for module in self.values() for tensor in module._tensors().values()}
+        every = self.state_dict(keep_vars=True)
+        return {
+            name: tensor
+            for name, tensor in every.items()
+            if not name.startswith("_owned.") and id(tensor) not in held
+        }
+
+    def _own_arrays(self) -> dict[str, Any]:
+        return {name: as_array(tensor).copy() for name, tensor in self._own_tensors().items()}
+
+    def _set_own_arrays(self, arrays: Mapping[str, Any]) -> None:
+        own = self._own_tensors()
+        with torch.no_grad():
+            for name, array in arrays.items():
+                own[name].copy_(torch.from_numpy(np.array(array)))
 
     def add_module(self, module_id: str, module: Any, override: bool = False) -> None:
         """Add an RLModule under its id, not a layer under a name; see `MultiAgentRLModule.add_module`."""

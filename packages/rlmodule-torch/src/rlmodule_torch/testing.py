@@ -6,6 +6,7 @@ from contextlib import suppress
 
 import torch
 
+from rlmodule_core import Columns
 from rlmodule_core.state import flatten_state
 from rlmodule_core.testing import ACTING, PHASES, RLModuleConformance
 from rlmodule_torch.module import TorchRLModule
@@ -27,6 +28,17 @@ class TorchRLModuleConformance(RLModuleConformance):
             with suppress(NotImplementedError):  # a deterministic policy has no logp
                 assert not distribution.logp(value).requires_grad, f"{phase}: logp carries a gradient"
         assert torch.is_grad_enabled()
+
+    def test_training_carries_a_gradient(self) -> None:
+        """What `forward_train` gives depends on some parameter, where it gives an `action_dist` to score."""
+        module = self.make_module()
+        output = self._act(module, "train", 2)
+        if Columns.ACTION_DIST not in output or not any(p.requires_grad for p in module.parameters()):
+            return
+        distribution = self._distribution(module, output)
+        with suppress(NotImplementedError):  # a deterministic policy has no logp
+            score = distribution.logp(distribution.sample())
+            assert score.requires_grad, "forward_train carries no gradient: does it run under no_grad?"
 
     def test_every_phase_leaves_the_modes_as_they_were(self) -> None:
         """Of each layer, after success and after a refused batch."""

@@ -76,6 +76,12 @@ class TorchUpdater:
                 parameter.grad = part
         gradient.zero_()
         loss = self._loss_function(batch, coefficients)
+        if not loss[0].requires_grad:
+            raise RuntimeError(
+                "the loss carries no gradient: does the forward behind it run under no_grad? forward_train "
+                "falls back to _forward_exploration, so a module whose acting says no_grad needs a "
+                "_forward_train of its own"
+            )
         loss[0].backward()
         norm = torch.linalg.vector_norm(gradient)
         size = norm.item()  # the one wait for the device
