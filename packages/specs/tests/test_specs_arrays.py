@@ -1,11 +1,8 @@
-"""Arrays out of specs and specs out of arrays: fill, sample, infer, hypothesis, pytest, the command."""
+"""Arrays out of specs and specs out of arrays: fill, sample, infer, hypothesis, pytest."""
 
-import subprocess
-import sys
 from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,13 +17,12 @@ from rlmodule_specs import (
     fill,
     infer,
     sample,
-    to_json,
 )
-from rlmodule_specs.cli import main
 from rlmodule_specs.testing import draws
 
 np: Any = pytest.importorskip("numpy")
-Printed = pytest.CaptureFixture[str]
+
+
 MODULES = {"numpy": "numpy", "torch": "torch", "tf": "tensorflow", "jax": "jax"}
 
 
@@ -126,22 +122,24 @@ def test_a_sample_varies_and_covers_its_limits() -> None:
 
 
 def test_without_a_framework_and_dtype_arrays_are_numpy_float32() -> None:
+    assert listed(TensorSpec("b").fill()) == [0]
+    assert listed(TensorSpec("b").sample()) == listed(TensorSpec("b").sample(0))
     for made in (TensorSpec("b").fill(), TensorSpec("b").sample()):
         check(made, NumpyTensorSpec("b", dtype="float32"))
 
 
 def test_a_dtype_that_a_framework_lacks_is_refused() -> None:
-    with pytest.raises(ValueError, match="numpy has no dtype 'float4_e2m1fn_x2'"):
+    with pytest.raises(ValueError, match=r"^numpy has no dtype 'float4_e2m1fn_x2'$"):
         NumpyTensorSpec("b", dtype="float4_e2m1fn_x2").fill()
 
 
 def test_a_framework_that_is_missing_is_an_import_error() -> None:
     if find_spec("jax"):
         pytest.skip("JAX IS INSTALLED: its absence was not tested")
-    with pytest.raises(
-        ImportError, match=r"of TensorSpec\('b', framework='jax'\) needs jax.numpy, which is not"
-    ):
+    with pytest.raises(ImportError, match="jax") as refused:
         TensorSpec("b", framework="jax").fill()
+    told = "making a tensor of TensorSpec('b', framework='jax') needs jax.numpy, which is not installed"
+    assert str(refused.value) == told
 
 
 # --- inference
@@ -180,6 +178,31 @@ def test_draws_is_a_mark_with_the_seeds_as_ids() -> None:
     assert [listed(value) for value in mark.args[1]] == [
         listed(TensorSpec("b").sample(seed)) for seed in (4, 5)
     ]
+
+
+def test_draws_gives_five_values_from_seed_0_on() -> None:
+    mark = draws("batch", TensorSpec("b")).mark
+    assert mark.kwargs == {"ids": ["seed0", "seed1", "seed2", "seed3", "seed4"]}
+    assert listed(mark.args[1][0]) == listed(TensorSpec("b").sample(0))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "complex64"])
+def test_hypothesis_draws_finite_numbers_that_the_dtype_holds(dtype: str) -> None:
+    hypothesis: Any = pytest.importorskip("hypothesis")
+    strategies: Any = import_module("rlmodule_specs.strategies")
+    seen: list[Any] = []
+
+    def note(value: object) -> None:
+        seen.append(value)
+
+    quick = hypothesis.settings(max_examples=100, deadline=None, derandomize=True, database=None)
+    quick(hypothesis.given(strategies.from_spec(TensorSpec("b", dtype=dtype)))(note))()
+
+    assert all(value.dtype == dtype and value.size <= 4 for value in seen)
+    numbers = np.concatenate(seen)
+    assert np.isfinite(numbers).all()
+    assert (np.abs(numbers) > 1).any()
+    assert numbers.imag.any() == (dtype == "complex64")
 
 
 HYPOTHESIS: list[SpecType] = [
@@ -221,101 +244,6 @@ def test_hypothesis_takes_sizes_draws_others_and_shrinks() -> None:
     assert smallest(TensorSpec("b, _"), lambda x: x.shape == (4, 4)).shape == (4, 4)
     with pytest.raises(ValueError, match="a size is given for 'c'"):
         strategies.from_spec(TensorSpec("b"), c=1)
-
-
-# --- the command
-
-
-@pytest.fixture
-def files(tmp_path: Path) -> Path:
-    np.savez(tmp_path / "data.npz", **{"obs/arm": np.zeros((3, 4), "f4"), "mask": np.ones((3, 5), "i8")})
-    np.save(tmp_path / "one.npy", np.zeros((3, 4)))
-    spec: SpecType = {
-        "obs": {"arm": TensorSpec("b, 4", dtype="float32")},
-        "mask": TensorSpec("b, 5").one_of(2),
-    }
-    (tmp_path / "spec.json").write_text(to_json(spec))
-    (tmp_path / "wrong.json").write_text(
-        to_json({"obs": {"arm": TensorSpec("b, 5")}, "mask": TensorSpec("b").one_of(1)})
-    )
-    (tmp_path / "one.json").write_text(to_json(TensorSpec("b, 4")))
-    return tmp_path
-
-
-def test_the_command_says_whether_a_file_satisfies_a_spec(files: Path, capsys: Printed) -> None:
-    data, spec = str(files / "data.npz"), str(files / "spec.json")
-    assert main(["check", data, spec]) == 0
-    assert capsys.readouterr().out == f"{data} satisfies {spec}\n"
-    assert main(["check", data, spec, "--exact", "--values"]) == 0
-    assert main(["check", str(files / "one.npy"), str(files / "one.json")]) == 0
-    capsys.readouterr()
-    wrong = str(files / "wrong.json")
-    assert main(["check", data, wrong]) == 1
-    assert capsys.readouterr().out == (
-        f"{data} breaks {wrong} in 2 places\n"
-        "  obs.arm:  expected [b, 5], got [3, 4]\n"
-        "  mask:     expected [b], got [3, 5]\n"
-    )
-
-
-def test_the_options_of_the_command(files: Path, capsys: Printed) -> None:
-    (files / "less.json").write_text(to_json({"mask": TensorSpec("b, 5").one_of(1)}))
-    data, less = str(files / "data.npz"), str(files / "less.json")
-    assert main(["check", data, less]) == 0
-    assert main(["check", data, less, "--values"]) == 1
-    assert "mask:  expected [b, 5] with values in [0, 0], got values from 1 to 1" in capsys.readouterr().out
-    assert main(["check", data, less, "--exact"]) == 1
-    assert "obs:  expected no such key, got a mapping with key 'arm'" in capsys.readouterr().out
-
-
-def test_the_command_checks_also_while_checks_are_off(files: Path) -> None:
-    code = "import sys; from rlmodule_specs.cli import main; sys.exit(main(sys.argv[1:]))"
-    command = [sys.executable, "-c", code, "check", str(files / "data.npz"), str(files / "wrong.json")]
-    assert (
-        subprocess.run(command, env={"RLMODULE_CHECKS": "off"}, capture_output=True, check=False).returncode
-        == 1
-    )
-
-
-def test_the_command_writes_and_compares_specs(files: Path, capsys: Printed) -> None:
-    assert main(["infer", str(files / "data.npz")]) == 0
-    written = capsys.readouterr().out
-    (files / "new.json").write_text(written)
-    assert main(["check", str(files / "data.npz"), str(files / "new.json"), "--exact"]) == 0
-    capsys.readouterr()
-    assert main(["infer", str(files / "data.npz"), "--leading"]) == 0
-    (files / "literal.json").write_text(capsys.readouterr().out)
-    assert main(["diff", str(files / "new.json"), str(files / "literal.json")]) == 1
-    assert capsys.readouterr().out == (
-        "obs.arm: numpy float32 [b, 4] -> numpy float32 [3, 4]\n"
-        "mask: numpy int64 [b, 5] -> numpy int64 [3, 5]\n"
-    )
-    assert main(["diff", str(files / "new.json"), str(files / "new.json")]) == 0
-    assert capsys.readouterr().out == ""
-
-
-def test_a_file_that_cannot_be_read_is_exit_code_2(files: Path, capsys: Printed) -> None:
-    (files / "broken.npz").write_bytes(b"PK")
-    (files / "broken.json").write_text("{")
-    np.savez(files / "clash.npz", **{"a": np.zeros(1), "a/b": np.zeros(1)})
-    np.savez(files / "clash2.npz", **{"a/b": np.zeros(1), "a": np.zeros(1)})
-    np.savez(files / "pickled.npz", a=np.array([{}], dtype=object))
-    for data, spec, said in [
-        ("none.npz", "spec.json", "No such file"),
-        ("broken.npz", "spec.json", "broken.npz: "),
-        ("data.npz", "none.json", "No such file"),
-        ("data.npz", "broken.json", "broken.json: this is no JSON"),
-        ("clash.npz", "spec.json", "clash.npz: 'a' is an array and also the front of 'a/b'"),
-        ("clash2.npz", "spec.json", "clash2.npz: 'a' is an array and also the front of another name"),
-        ("pickled.npz", "spec.json", "allow_pickle=False"),
-    ]:
-        assert main(["check", str(files / data), str(files / spec)]) == 2
-        output = capsys.readouterr()
-        assert said in output.err
-        assert output.out == ""
-    with pytest.raises(SystemExit) as usage:
-        main([])
-    assert usage.value.code == 2
 
 
 def test_every_number_that_numpy_and_torch_have_is_a_known_dtype() -> None:

@@ -197,55 +197,20 @@ def test_names_carry_over_from_the_input_to_the_output(framework: str) -> None:
     )
 
 
-POSITIVE, NEGATIVE = TensorSpec("b").within(low=0), TensorSpec("b").within(high=0)
-UNIT = TensorSpec("b").within(0, 1)
-ACTION = TensorSpec("b").one_of(3)
-LIMITS = [
-    ("float32", UNIT, [0.0, 0.5, 1.0], None),
-    ("float32", UNIT, [0.0, 1.5], "[b] with values in [0, 1] | values from 0.0 to 1.5"),
-    ("float32", UNIT, [-0.5, 1.0], "[b] with values in [0, 1] | values from -0.5 to 1.0"),
-    ("float32", UNIT, [0, float("nan")], "[b] with values in [0, 1] | values with NaN among them"),
-    ("float32", UNIT, [], None),
-    ("float32", POSITIVE, [1e30], None),
-    ("float32", NEGATIVE, [-1e30], None),
-    (
-        "float32",
-        POSITIVE,
-        [-1],
-        "[b] with values in [0, inf] | values from -1.0 to -1.0",
-    ),
-    ("float32", NEGATIVE, [2], "[b] with values in [-inf, 0] | values from 2.0 to 2.0"),
-    ("float32", TensorSpec("b").within(-0.1, 0.1), [-0.1, 0.1], None),
-    ("float32", TensorSpec("b"), [float("nan")], None),
-    ("uint8", TensorSpec("b").within(-1, 300), [0, 255], None),
-    ("uint8", TensorSpec("b").within(-5, 9), [10], "[b] with values in [-5, 9] | values from 10 to 10"),
-    ("int32", ACTION, [0, 2], None),
-    ("int32", ACTION, [0, 3], "[b] with values in [0, 2] | values from 0 to 3"),
-    ("int32", ACTION, [-1], "[b] with values in [0, 2] | values from -1 to -1"),
-    ("int32", ACTION.within(1, 9), [0], "[b] with values in [1, 2] | values from 0 to 0"),
-    ("bool", TensorSpec("b").within(1, 1), [True], None),
-]
-
-
-@pytest.mark.parametrize(("dtype", "spec", "numbers", "problem"), LIMITS)
-def test_values_are_compared_when_asked_for(
-    framework: str, dtype: str, spec: TensorSpec, numbers: list[float], problem: str | None
-) -> None:
-    value = zeros(framework, len(numbers), dtype=dtype)
-    if framework == "tf":
-        value = import_module("tensorflow").constant(numbers, value.dtype)
-    else:
-        make = import_module("torch").tensor if framework == "torch" else import_module("numpy").asarray
-        value = make(numbers, dtype=value.dtype)
-        value = import_module("jax.numpy").asarray(value) if framework == "jax" else value
-    assert told({"x": value}, {"x": spec}) == []
-    assert told({"x": value}, {"x": spec}, values=True) == ([] if problem is None else [f"x: {problem}"])
-
-
-def test_values_of_a_scalar_are_compared(framework: str) -> None:
-    assert told(zeros(framework), TensorSpec("").within(1, 2), values=True) == [
-        ": [] with values in [1, 2] | values from " + ("0.0 to 0.0")
-    ]
+def test_a_size_given_by_keyword_holds_on_the_other_side_of_a_call(framework: str) -> None:
+    call = CallChecker(TensorSpec("h, a"), {"x": TensorSpec("a"), "y": TensorSpec("h", h=10)})
+    sizes = call.input(zeros(framework, 10, 2))
+    call.output({"x": zeros(framework, 2), "y": zeros(framework, 10)}, sizes)
+    with pytest.raises(SpecError) as refused:
+        call.input(zeros(framework, 9, 2))
+    assert refused.value.problems[0].expected == "[h, a] with h=10 (set by y of the result)"
+    with pytest.raises(SpecError) as refused:
+        call.output({"x": zeros(framework, 3), "y": zeros(framework, 10)}, sizes)
+    assert refused.value.problems[0].expected == "[a] with a=2 (bound by (root) of the batch)"
+    other = CallChecker(TensorSpec("h", h=3), TensorSpec("h"))
+    with pytest.raises(SpecError) as refused:
+        other.output(zeros(framework, 4), other.input(zeros(framework, 3)))
+    assert refused.value.problems[0].expected == "[h] with h=3 (set by (root) of the batch)"
 
 
 def test_two_frameworks_in_one_structure() -> None:
@@ -323,5 +288,5 @@ def test_a_right_array_needs_no_walk(
     def walk(*arguments: object, **options: object) -> None:
         raise AssertionError("the compiled check did not accept")
 
-    monkeypatch.setattr("rlmodule_specs.checker.explain", walk)
+    monkeypatch.setattr("rlmodule_specs.explain.Explanation.visit", walk)
     call.output({"out": value}, call.input(data))

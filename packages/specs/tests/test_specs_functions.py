@@ -81,6 +81,16 @@ def test_specs_are_read_from_annotations() -> None:
         annotated({"n": 1}, 1)
 
 
+def test_the_first_spec_of_an_annotation_counts() -> None:
+    @checked
+    def twice(x: Annotated[Any, SpecDict({"a": int}), SpecDict({"b": int})]) -> Any:
+        return x
+
+    assert twice({"a": 1}) == {"a": 1}
+    with pytest.raises(SpecError, match=r"x\.a:  "):
+        twice({"b": 1})
+
+
 def test_annotations_written_as_strings_are_read() -> None:
     @checked
     def late(numbers: "Annotated[dict[str, int], NUMBERS]") -> None: ...

@@ -131,7 +131,7 @@ def test_the_wrapper_looks_like_the_method_and_is_one_layer() -> None:
 
 
 def test_two_specs_for_one_side_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"Net.forward has two specs for the same side: keep one decorator"):
+    with pytest.raises(ValueError, match=r"^Net.forward has two specs for the same side: keep one deco"):
         check_input_specs("other")(Net.forward)
     with pytest.raises(ValueError, match="two specs for the same side"):
         check_output_specs("other")(Net.produce)
@@ -201,6 +201,23 @@ def test_a_class_is_a_spec_and_is_not_called() -> None:
     assert Kind().take(3) == 3
     with pytest.raises(SpecError, match=r"Kind.take: the thing breaks wanted in 1 place\n  \(root\):"):
         Kind().take("x")
+
+
+class Open:
+    wanted: ClassVar[SpecType] = ["a"]
+
+    @check_input_specs("wanted")
+    def take(self, *anything: object, **more: object) -> object:
+        return anything or more
+
+
+def test_the_first_argument_of_a_method_without_names_is_the_batch() -> None:
+    assert Open().take({"a": 1}, 2) == ({"a": 1}, 2)
+    assert Open().take(batch={"a": 1}) == {"batch": {"a": 1}}
+    assert Open().take(other=1) == {"other": 1}
+    for arguments, named in (((), {"batch": {}}), (({},), {})):
+        with pytest.raises(SpecError, match=r"^Open.take: the batch breaks wanted in 1 place"):
+            Open().take(*arguments, **named)
 
 
 def test_a_call_checker_tells_what_it_checks() -> None:

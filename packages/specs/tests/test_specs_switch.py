@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from threading import Event, Thread
 from typing import Any, ClassVar
 
@@ -21,6 +22,7 @@ from rlmodule_specs import (
     checks,
     switch,
 )
+from rlmodule_specs.switching import wanted_at_import
 
 
 class Net:
@@ -125,7 +127,7 @@ def test_checks_between_input_and_output_of_one_call() -> None:
 
 @pytest.mark.parametrize("mode", ["Off", "", None, False])
 def test_another_word_is_refused(mode: Any) -> None:
-    with pytest.raises(ValueError, match="checks\\(\\) takes 'on' or 'off', got "), checks(mode):
+    with pytest.raises(ValueError, match=rf"^checks\(\) takes 'on' or 'off', got {mode!r}$"), checks(mode):
         pass
 
 
@@ -135,6 +137,12 @@ def run(code: str, setting: str | None = None) -> subprocess.CompletedProcess[st
         environment["RLMODULE_CHECKS"] = setting
     command = [sys.executable, "-c", code]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_only_on_and_off_are_settings() -> None:
+    assert [wanted_at_import(setting) for setting in (None, "", "on", "off")] == [True, True, True, False]
+    with pytest.raises(ValueError, match=r"^RLMODULE_CHECKS must be 'on' or 'off', got 'OFF'$"):
+        wanted_at_import("OFF")
 
 
 UNDECORATED = """
@@ -185,8 +193,10 @@ def test_the_import_brings_in_no_framework() -> None:
     assert done.stdout == "[]\n", done.stderr
 
 
-def test_an_unknown_attribute_of_the_package_is_an_attribute_error() -> None:
+def test_the_package_lists_its_names_and_its_version() -> None:
     import rlmodule_specs
 
-    with pytest.raises(AttributeError, match="module 'rlmodule_specs' has no attribute 'TensorSpek'"):
+    assert set(rlmodule_specs.__all__) <= set(dir(rlmodule_specs))
+    assert rlmodule_specs.__version__ == version("rlmodule-specs")
+    with pytest.raises(AttributeError, match=r"^module 'rlmodule_specs' has no attribute 'TensorSpek'$"):
         rlmodule_specs.TensorSpek  # noqa: B018 - the access is the test

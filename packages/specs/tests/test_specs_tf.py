@@ -9,12 +9,15 @@ import pytest
 from rlmodule_specs import (
     CallChecker,
     Checker,
+    SpecDict,
     SpecError,
     SpecType,
     TensorSpec,
+    TfTensorSpec,
     check_input_specs,
     check_output_specs,
     checked,
+    infer,
 )
 
 tf: Any = pytest.importorskip("tensorflow")
@@ -133,6 +136,22 @@ def test_sizes_that_a_graph_does_not_know_are_accepted_and_bind_nothing() -> Non
         "problems": ["float32 [...]"],
         "text": ["[?, 4]"],
     }
+
+
+def test_a_spec_is_inferred_from_what_a_graph_knows() -> None:
+    specs = []
+
+    def look(some: Any, unknown: Any) -> Any:
+        specs.append(infer({"some": some, "unknown": unknown}, leading=()))
+        return some
+
+    tf.function(look, input_signature=[tf.TensorSpec((None, 4)), tf.TensorSpec(None)])(tf.zeros((2, 4)), 1.0)
+    some, unknown = TfTensorSpec("_, 4", dtype="float32"), TfTensorSpec("...", dtype="float32")
+    assert specs == [SpecDict({"some": some, "unknown": unknown})]
+
+
+def test_a_reference_dtype_is_the_dtype_itself() -> None:
+    assert TensorSpec("b", dtype=tf.as_dtype("float32_ref")).dtype == "float32"
 
 
 def test_an_unknown_size_of_the_input_is_bound_by_the_output() -> None:

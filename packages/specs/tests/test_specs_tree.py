@@ -9,7 +9,7 @@ from typing import Protocol
 import pytest
 
 from rlmodule_specs import SpecDict, SpecType, TensorSpec, canonical
-from rlmodule_specs.tree import Given, fixed_sizes, leaves
+from rlmodule_specs.tree import Binding, fixed_sizes, leaves
 
 
 @pytest.mark.parametrize(
@@ -82,8 +82,12 @@ def test_a_spec_dict_is_a_mapping_in_the_order_it_was_written() -> None:
 
 def test_a_spec_dict_is_immutable_and_survives_pickling() -> None:
     spec = SpecDict({"a": {"b": TensorSpec("b, 3")}, "c": int})
-    with pytest.raises(AttributeError, match="SpecDict is immutable: make a new one instead of setting 'x'"):
+    with pytest.raises(
+        AttributeError, match=r"^SpecDict is immutable: make a new one instead of setting 'x'$"
+    ):
         spec.x = 1
+    with pytest.raises(AttributeError, match=r"^SpecDict is immutable: '_children' cannot be deleted$"):
+        del spec._children
     copy = pickle.loads(pickle.dumps(spec))
     assert copy == spec
     assert list(copy) == ["a", "c"]
@@ -175,12 +179,15 @@ def test_a_spec_dict_needs_keys(spec: SpecType) -> None:
 def test_a_spec_is_150_levels_deep_at_most() -> None:
     deepest = DEEP["x"] if isinstance(DEEP, dict) else None
     assert len(list(leaves(canonical(deepest)))) == 1
-    for spec in (DEEP, [("x",) * 151]):
-        with pytest.raises(ValueError, match="the spec is nested deeper than 150 levels"):
+    assert canonical([("x",) * 150]) == canonical(deepest)
+    said = "the spec is nested deeper than 150 levels"
+    for spec, place in ((DEEP, "x." * 30 + "... "), ([("x",) * 151], "... ")):
+        with pytest.raises(ValueError, match=said) as refused:
             canonical(spec)
+        assert str(refused.value) == place + said
 
 
 def test_a_size_given_by_keyword_is_found_with_its_first_place() -> None:
     spec = canonical({"y": TensorSpec("h"), "x": TensorSpec("b, h", h=10), "z": TensorSpec("h", h=10)})
-    assert fixed_sizes(spec) == {"h": Given(10, "x")}
+    assert fixed_sizes(spec) == {"h": Binding(10, "x")}
     assert fixed_sizes(None) == {}

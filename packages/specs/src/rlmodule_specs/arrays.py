@@ -1,12 +1,10 @@
 """Tensors of each framework, made from plain numbers; the framework is imported for that."""
 
 from importlib import import_module
-from importlib.util import find_spec
 from random import Random
 from types import ModuleType
 
 from rlmodule_specs.dtypes import native_dtype
-from rlmodule_specs.ranges import limits
 from rlmodule_specs.tensor_spec import TensorSpec
 
 __all__ = ["bounds", "draw", "filled", "kind", "of_values"]
@@ -41,11 +39,11 @@ def bounds(spec: TensorSpec) -> tuple[int, int]:
     dtype = spec.dtype or DEFAULT_DTYPE
     bits = int(dtype.removeprefix("u").removeprefix("int"))
     least, most = (0, 2**bits - 1) if dtype.startswith("u") else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
-    low, high = limits(spec) or (least, most)
+    low, high = spec.limits or (least, most)
     low, high = max(low, least), min(high, most)
     first, last = -int(-low // 1), int(high // 1)
     if first > last:
-        raise ValueError(f"no {dtype} is within {limits(spec)}")
+        raise ValueError(f"no {dtype} is within {spec.limits}")
     return first, last
 
 
@@ -56,11 +54,10 @@ def draw(spec: TensorSpec, random: Random) -> complex:
         return random.random() < 0.5
     if values is int:
         low, high = bounds(spec)
-        start = max(low, 0 if high >= 0 else high - SPAN + 1)
-        return random.randint(start, min(high, start + SPAN - 1))
+        return random.randint(low, high) if spec.limits else random.randrange(min(SPAN, high + 1))
     if values is complex:
         return complex(random.gauss(0, 1), random.gauss(0, 1))
-    low_limit, high_limit = limits(spec) or (-1.0, 1.0)
+    low_limit, high_limit = spec.limits or (-1.0, 1.0)
     if low_limit == float("-inf"):
         low_limit = high_limit - 1.0
     if high_limit == float("inf"):
@@ -85,14 +82,13 @@ def of_values(spec: TensorSpec, shape: Shape, values: list[complex]) -> object:
     framework, module, dtype = _target(spec)
     if framework == "tf":
         return module.reshape(module.constant(values, dtype), shape)
-    make = module.tensor if framework == "torch" else module.asarray
-    return make(values, dtype=dtype).reshape(shape)
+    return module.asarray(values, dtype=dtype).reshape(shape)
 
 
 def _target(spec: TensorSpec) -> tuple[str, ModuleType, object]:
     """The framework of a spec, its module of functions, and the dtype object."""
     kind(spec)  # refuses dtypes whose values are no numbers
-    framework = spec.framework or _any_framework()
+    framework = spec.framework or "numpy"
     name = spec.dtype or DEFAULT_DTYPE
     try:
         module = import_module(MODULES[framework])
@@ -104,7 +100,3 @@ def _target(spec: TensorSpec) -> tuple[str, ModuleType, object]:
     if dtype is None:
         raise ValueError(f"{framework} has no dtype {name!r}")
     return framework, module, dtype
-
-
-def _any_framework() -> str:
-    return next((name for name in MODULES if find_spec(MODULES[name].partition(".")[0])), "numpy")

@@ -1,8 +1,6 @@
 """Axes that all leaves of a tree have in front: the batch, and time behind it."""
 
-from collections.abc import Callable
-
-from rlmodule_specs.shape import DOTS, Axis, is_name, parse_shape
+from rlmodule_specs.shape import DOTS, Axis, parse_shape
 from rlmodule_specs.tensor_spec import TensorSpec
 from rlmodule_specs.tree import Node, SpecDict, SpecType, canonical, leaves
 
@@ -15,7 +13,7 @@ def batched(spec: SpecType, name: str = "b") -> Node:
     >>> batched({"obs": TensorSpec("4"), "reward": TensorSpec("")})
     SpecDict({'obs': TensorSpec('b, 4'), 'reward': TensorSpec('b')})
     """
-    return _with_axis(canonical(spec), _axis(name), lambda axes: 0)
+    return _with_axis(canonical(spec), name, 0)
 
 
 def with_time(spec: SpecType, name: str = "t") -> Node:
@@ -24,35 +22,26 @@ def with_time(spec: SpecType, name: str = "t") -> Node:
     >>> with_time({"obs": TensorSpec("b, 4")})
     SpecDict({'obs': TensorSpec('b, t, 4')})
     """
-    return _with_axis(canonical(spec), _axis(name), _behind_the_batch)
+    return _with_axis(canonical(spec), name, 1)
 
 
-def _axis(name: str) -> Axis:
+def _with_axis(node: Node, name: str, at: int) -> Node:
     axes = parse_shape(name)
     if len(axes) != 1 or axes[0] == DOTS:
         raise ValueError(f"one axis is added: write a name such as 'b', got {name!r}")
-    return axes[0]
+    for path, leaf in leaves(node):
+        if isinstance(leaf, TensorSpec) and axes[0] in leaf.names:
+            raise ValueError(f"{axes[0]!r} is an axis of {path or '(root)'} already: choose another name")
+    return _mapped(node, axes[0], at)
 
 
-def _behind_the_batch(axes: tuple[Axis, ...]) -> int:
-    if not axes or axes[0] == DOTS:
-        shape = ", ".join(map(str, axes))
-        raise ValueError(f"time stands behind a first axis, which shape {shape!r} lacks: use batched() first")
-    return 1
-
-
-def _with_axis(node: Node, axis: Axis, place: Callable[[tuple[Axis, ...]], int]) -> Node:
-    if is_name(axis):
-        taken = [path for path, leaf in leaves(node) if isinstance(leaf, TensorSpec) and axis in leaf.axes]
-        if taken:
-            raise ValueError(f"{axis!r} is an axis of {taken[0] or '(root)'} already: choose another name")
-    return _mapped(node, axis, place)
-
-
-def _mapped(node: Node, axis: Axis, place: Callable[[tuple[Axis, ...]], int]) -> Node:
+def _mapped(node: Node, axis: Axis, at: int) -> Node:
     if isinstance(node, SpecDict):
-        return SpecDict({key: _mapped(child, axis, place) for key, child in node.items()})
+        return SpecDict({key: _mapped(child, axis, at) for key, child in node.items()})
     if not isinstance(node, TensorSpec):
         return node
-    at = place(node.axes)
+    if at and node.axes[:1] in ((), (DOTS,)):
+        raise ValueError(
+            f"time stands behind a first axis, which shape {node.shape!r} lacks: use batched() first"
+        )
     return node.with_axes((*node.axes[:at], axis, *node.axes[at:]))

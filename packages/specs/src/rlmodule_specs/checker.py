@@ -4,15 +4,17 @@
 across both; the decorators use it, and so may whoever calls functions by other ways.
 """
 
-from functools import lru_cache
-from typing import Any
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING
 
 from rlmodule_specs.compiled import Check, Sizes, compile_check
 from rlmodule_specs.errors import Problem, SpecError
-from rlmodule_specs.explain import Binding, Explanation, explain
 from rlmodule_specs.switching import switch
 from rlmodule_specs.tensor_spec import TensorSpec
-from rlmodule_specs.tree import Given, Node, SpecType, canonical, fixed_sizes, leaves
+from rlmodule_specs.tree import Binding, Node, SpecType, canonical, fixed_sizes, leaves
+
+if TYPE_CHECKING:
+    from rlmodule_specs.explain import Explanation
 
 __all__ = ["CallChecker", "Checker", "Side", "check"]
 
@@ -28,16 +30,14 @@ class Side:
         spec: Node,
         exact: bool,
         values: bool,
-        fixed: dict[str, Given],
+        fixed: dict[str, Binding],
         label: tuple[str, str, str] = ("", "the data", "the spec"),
         known: dict[str, str] | None = None,
     ) -> None:
         self.spec, self.exact, self.values = spec, exact, values
         self.label = label
         self.known = known or {}
-        self.fixed = {
-            name: Binding(given.size, f"set by {given.path or '(root)'}") for name, given in fixed.items()
-        }
+        self.fixed = {name: Binding(given.size, f"set by {given.origin}") for name, given in fixed.items()}
         constants = {name: given.size for name, given in fixed.items()}
         self.check, self.names = compile_check(
             spec, self.slow, exact=exact, fixed=constants, known=tuple(self.known)
@@ -46,16 +46,18 @@ class Side:
             self.check = self.every_value
         self.origins = {**_origins(spec, self.names), **self.known}
 
-    def walk(self, data: object, sizes: Sizes) -> Explanation:
+    def walk(self, data: object, sizes: Sizes) -> "Explanation":
         """Collect the problems, with the names bound to the sizes that came with the call."""
+        from rlmodule_specs.explain import Explanation  # right data needs none of it
+
         bound = {
             name: Binding(size, f"bound by {origin}")
-            for (name, origin), size in zip(
-                self.known.items(), sizes, strict=False
-            )  # () while checks are off
+            for (name, origin), size in zip(self.known.items(), sizes, strict=False)  # none while off
             if size is not None
         }
-        return explain(self.spec, data, exact=self.exact, values=self.values, bound={**self.fixed, **bound})
+        walk = Explanation(self.exact, self.values, {**self.fixed, **bound})
+        walk.visit(self.spec, data, "")
+        return walk
 
     def slow(self, data: object, sizes: Sizes, where: str) -> Sizes:
         """What the compiled check does not accept at once: refuse it, or accept it after all."""
@@ -114,14 +116,10 @@ class Checker:
         return {name: binding.size for name, binding in walk.bound.items()}
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _rebuild, (self.spec, self.exact, self.values)
+        return partial(Checker, exact=self.exact, values=self.values), (self.spec,)
 
     def __repr__(self) -> str:
         return f"Checker({self.spec!r}, exact={self.exact}, values={self.values})"
-
-
-def _rebuild(spec: Node, exact: bool, values: bool) -> Checker:
-    return Checker(spec, exact=exact, values=values)
 
 
 class CallChecker:
@@ -135,7 +133,7 @@ class CallChecker:
     whose spec is None has nothing to do: `checks_input` and `checks_output` say so.
     """
 
-    __slots__ = ("_arguments", "checks_input", "checks_output", "input", "output")
+    __slots__ = ("_again", "checks_input", "checks_output", "input", "output")
 
     input: Check
     output: Check
@@ -154,8 +152,18 @@ class CallChecker:
         output_rule: str = "the output spec",
     ) -> None:
         asked, promised = canonical(inputs), canonical(outputs)
-        rules = (input_rule, output_rule)
-        self._arguments = (asked, promised, exact_input, exact_output, where, subject, result, *rules)
+        self._again = partial(
+            CallChecker,
+            asked,
+            promised,
+            exact_input=exact_input,
+            exact_output=exact_output,
+            where=where,
+            subject=subject,
+            result=result,
+            input_rule=input_rule,
+            output_rule=output_rule,
+        )
         fixed = _fixed_in_both(asked, promised, subject, result)
         first = Side(asked, exact_input, False, fixed, label=(where, subject, input_rule))
         known = {name: f"{path or '(root)'} of {subject}" for name, path in first.origins.items()}
@@ -164,25 +172,22 @@ class CallChecker:
         self.checks_input, self.checks_output = asked is not None, promised is not None
 
     def __reduce__(self) -> tuple[object, ...]:
-        names = ("exact_input", "exact_output", "where", "subject", "result", "input_rule", "output_rule")
-        return _rebuild_call, (*self._arguments[:2], dict(zip(names, self._arguments[2:], strict=True)))
+        return self._again, ()
 
 
-def _rebuild_call(inputs: Node, outputs: Node, options: dict[str, Any]) -> CallChecker:
-    return CallChecker(inputs, outputs, **options)
-
-
-def _fixed_in_both(inputs: Node, outputs: Node, subject: str, result: str) -> dict[str, Given]:
+def _fixed_in_both(inputs: Node, outputs: Node, subject: str, result: str) -> dict[str, Binding]:
     """The sizes given by keyword in either spec: one call is one check."""
-    asked, promised = fixed_sizes(inputs), fixed_sizes(outputs)
-    for name in asked.keys() & promised.keys():
-        if asked[name].size != promised[name].size:
-            raise ValueError(
-                f"{name!r} is given as {asked[name].size} by {asked[name].path or '(root)'} of {subject} and "
-                f"as {promised[name].size} by {promised[name].path or '(root)'} of {result}: "
-                "a name has one size in the input and the output of a call, use two names"
-            )
-    return {**promised, **asked}
+    fixed: dict[str, Binding] = {}
+    for spec, side in ((inputs, subject), (outputs, result)):
+        for name, given in fixed_sizes(spec).items():
+            place = f"{given.origin or '(root)'} of {side}"
+            first = fixed.setdefault(name, Binding(given.size, place))
+            if first.size != given.size:
+                raise ValueError(
+                    f"{name!r} is given as {first.size} by {first.origin} and as {given.size} by {place}: "
+                    "a name has one size in the input and the output of a call, use two names"
+                )
+    return fixed
 
 
 def check(

@@ -2,8 +2,7 @@
 
 from typing import NamedTuple
 
-from rlmodule_specs.describe import expectation
-from rlmodule_specs.ranges import limits_text
+from rlmodule_specs.describe import expectation, limits_text
 from rlmodule_specs.tensor_spec import TensorSpec
 from rlmodule_specs.tree import Node, SpecDict, SpecType, canonical, written
 from rlmodule_specs.wording import join

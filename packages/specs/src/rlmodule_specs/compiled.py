@@ -120,12 +120,12 @@ class _Writer:
         self.refuse_if(f"{variable}.dtype is not t{table}")
 
     def closed_shape(self, axes: tuple[Axis, ...], variable: str) -> None:
-        """`n0, s3 = d1.shape`, then the comparisons; the unpacking compares the rank."""
-        targets, comparisons = [], []
-        for axis in axes:
-            target, condition = self.axis(axis)
-            targets.append(target)
-            comparisons.append(condition)
+        """One comparison where all sizes are known; else `n0, s3 = d1.shape`, which compares the rank too."""
+        known = [self.known(axis) for axis in axes]
+        if None not in known:  # not written with !=, for which torch.compile would add an operation
+            self.refuse_if(f"not {variable}.shape == ({', '.join(map(str, known))}, )")
+            return
+        targets, comparisons = zip(*map(self.axis, axes), strict=True)
         self.lines.append(f"{', '.join(targets)}, = {variable}.shape")
         for condition in filter(None, comparisons):
             self.refuse_if(condition)
@@ -144,15 +144,19 @@ class _Writer:
             if condition:
                 self.refuse_if(condition)
 
+    def known(self, axis: Axis) -> str | int | None:
+        """The size that an axis must have, a number or a variable; None where it may have any."""
+        return axis if isinstance(axis, int) else self.fixed.get(axis) or self.names.get(axis)
+
     def axis(self, axis: Axis) -> tuple[str, str]:
         """The variable that takes the size of an axis, and the condition that refuses it."""
         if axis == ANY:
             return "_", ""
-        if isinstance(axis, str) and axis not in self.fixed and axis not in self.names:
-            self.names[axis] = f"n{len(self.names)}"
-            return self.names[axis], ""
+        wanted = self.known(axis)
+        if wanted is None:
+            name = self.names[str(axis)] = f"n{len(self.names)}"
+            return name, ""
         size = f"s{next(self.values)}"
-        wanted = axis if isinstance(axis, int) else self.fixed.get(axis) or self.names[axis]
         return size, f"{size} != {wanted}"
 
 

@@ -9,10 +9,9 @@ from rlmodule_specs.tensor_spec import TensorSpec
 from rlmodule_specs.tree import Node, SpecDict
 from rlmodule_specs.wording import nearest, safe_repr
 
-__all__ = ["class_name", "describe", "expectation", "missing", "tensor", "trouble"]
+__all__ = ["class_name", "describe", "expectation", "limits_text", "missing", "tensor", "trouble"]
 
 NAMED = 5  # keys that a message lists
-COMPARED = 1000  # keys of the data that are compared with a missing one
 
 
 def class_name(cls: type) -> str:
@@ -33,12 +32,15 @@ def expectation(node: Node, exact: bool = False) -> str:
         return " or ".join(class_name(cls) for cls in node)
     if isinstance(node, TensorSpec):
         axes: tuple[Axis, ...] = tuple(node.sizes.get(str(axis), axis) for axis in node.axes)
-        parts = (node.framework, node.dtype, f"[{', '.join(map(str, axes))}]")
-        return " ".join(part for part in parts if part is not None)
+        return _words(node.framework, node.dtype, ", ".join(map(str, axes)))
     if node and all(isinstance(key, int) for key in node):
         number = max(key for key in node if isinstance(key, int)) + 1
         return f"a sequence of {'' if exact else 'at least '}{_count(number, 'element')}"
     return f"a mapping with {_keys(node)}" if node else "a mapping"
+
+
+def _words(framework: str | None, dtype: str | None, shape: str) -> str:
+    return " ".join(filter(None, (framework, dtype, f"[{shape}]")))
 
 
 def _count(number: int, noun: str) -> str:
@@ -51,18 +53,14 @@ def _keys(container: Mapping[str | int, object] | SpecDict) -> str:
     return ("key " if len(shown) == 1 else "keys ") + ", ".join(shown[:NAMED]) + more
 
 
-def _size(size: object) -> str:
-    return "?" if size is None else str(size)
-
-
 def tensor(facts: TensorFacts, *, framework: bool = True, dtype: bool = True) -> str:
     """A tensor as it is, or only that of it which a spec asks for.
 
     >>> tensor(TensorFacts("torch", "float32", (32, 4)))
     'torch float32 [32, 4]'
     """
-    shape = "..." if facts.shape is None else ", ".join(map(_size, facts.shape))
-    return f"{facts.framework + ' ' if framework else ''}{facts.dtype + ' ' if dtype else ''}[{shape}]"
+    sizes = ["..."] if facts.shape is None else ["?" if size is None else str(size) for size in facts.shape]
+    return _words(facts.framework if framework else None, facts.dtype if dtype else None, ", ".join(sizes))
 
 
 def describe(value: object) -> str:
@@ -87,6 +85,15 @@ def trouble(error: Exception) -> str:
     except Exception:
         text = ""
     return f"which raises {type(error).__name__}" + (f": {text}" if text else "")
+
+
+def limits_text(spec: TensorSpec) -> str:
+    """The limits of values as a message ends.
+
+    >>> limits_text(TensorSpec("b").one_of(5))
+    ' with values in [0, 4]'
+    """
+    return "" if spec.limits is None else f" with values in [{spec.limits[0]}, {spec.limits[1]}]"
 
 
 def missing(key: str | int, present: Sequence[object]) -> str:

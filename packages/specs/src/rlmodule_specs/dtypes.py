@@ -18,7 +18,7 @@ KNOWN = (
     *("float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu", "float4_e2m1fn", "float4_e2m1fn_x2"),
     *("qint8", "qint16", "qint32", "quint8", "quint16", "object", "string", "str", "bytes"),
 )
-PARAMETRIC = re.compile(r"(datetime64|timedelta64)(\[.+\])?|(str|bytes|void)[0-9]+|StringDType.*")
+PARAMETRIC = r"(datetime64|timedelta64)(\[.+\])?|(str|bytes|void)[0-9]+|StringDType.*"
 AMBIGUOUS = {
     "float": "'float32' or 'float64'",
     "int": "'int32' or 'int64'",
@@ -27,7 +27,7 @@ AMBIGUOUS = {
     "long": "'int64'",
     "complex": "'complex64' or 'complex128'",
 }
-HAVE_A_NAME = ("numpy", "tensorflow", "jax", "jaxlib", "ml_dtypes")
+HAVE_DTYPES = ("torch", "numpy", "tensorflow")  # those of JAX and ml_dtypes are NumPy's
 
 
 def parse_dtype(dtype: object) -> str:
@@ -36,11 +36,11 @@ def parse_dtype(dtype: object) -> str:
     >>> parse_dtype("float32"), parse_dtype(bool)
     ('float32', 'bool')
     """
-    text = dtype.__name__ if dtype in (bool, int, float, complex) and isinstance(dtype, type) else dtype
+    text = dtype.__name__ if isinstance(dtype, type) and dtype in (bool, int, float, complex) else dtype
     if isinstance(text, str):
         if text in AMBIGUOUS:
             raise ValueError(f"dtype {text!r} is not the same in every framework: write {AMBIGUOUS[text]}")
-        if text not in KNOWN and not PARAMETRIC.fullmatch(text):
+        if text not in KNOWN and not re.fullmatch(PARAMETRIC, text):
             raise ValueError(f"unknown dtype {text!r}: {suggestion(text, KNOWN)}")
         return text
     name = dtype_name(dtype)
@@ -55,13 +55,13 @@ def dtype_name(dtype: object) -> str | None:
         return _name_of_scalar_class(dtype) or dtype_name(
             getattr(dtype, "dtype", None)
         )  # jnp.float32 holds it
-    root = type(dtype).__module__.partition(".")[0]
-    if root == "torch" and type(dtype).__name__ == "dtype":
-        return str(dtype).removeprefix("torch.")
-    if root not in HAVE_A_NAME:
+    cls = type(dtype)
+    root = cls.__module__.partition(".")[0]
+    if root not in HAVE_DTYPES or "dtype" not in cls.__name__.lower():
         return None
-    name = getattr(getattr(dtype, "dtype", dtype), "name", None)
-    return name.removesuffix("_ref") if isinstance(name, str) else None
+    if root == "torch":
+        return str(dtype).removeprefix("torch.")
+    return str(getattr(dtype, "name", dtype)).removesuffix("_ref")
 
 
 def _name_of_scalar_class(scalar: type) -> str | None:
@@ -76,12 +76,8 @@ def _name_of_scalar_class(scalar: type) -> str | None:
 
 def native_dtype(framework: str, name: str) -> object | None:
     """The dtype object that tensors of a loaded framework carry, None where it has none of that name."""
-    if framework == "torch":
-        found: object = getattr(sys.modules.get("torch"), name, None)
-    elif framework == "tf":
-        found = getattr(sys.modules.get("tensorflow"), name, None)
-    else:
-        found = _numpy_dtype(name)
+    module = {"torch": "torch", "tf": "tensorflow"}.get(framework)
+    found = getattr(sys.modules.get(module), name, None) if module else _numpy_dtype(name)
     return found if dtype_name(found) == name else None
 
 

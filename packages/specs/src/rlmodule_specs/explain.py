@@ -4,95 +4,43 @@ The compiled check only ever says yes; what it does not accept at once is decide
 is the one place that refuses. It survives whatever the data's own code does.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from itertools import islice
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple
 
-from rlmodule_specs.describe import class_name, describe, expectation, missing, tensor, trouble
+from rlmodule_specs.describe import class_name, describe, expectation, limits_text, missing, tensor, trouble
 from rlmodule_specs.errors import Problem
-from rlmodule_specs.frameworks import learn, read_tensor
-from rlmodule_specs.ranges import limits_text, values_problem
+from rlmodule_specs.frameworks import framework_of, learn, read_tensor
 from rlmodule_specs.shape import ANY, DOTS, Axis
 from rlmodule_specs.tensor_spec import TensorSpec
-from rlmodule_specs.tree import Node, SpecDict
+from rlmodule_specs.tree import Binding, Node, SpecDict
 from rlmodule_specs.wording import join
 
-__all__ = ["ABSENT", "Binding", "Container", "Explanation", "explain", "field_names", "open_container"]
+__all__ = ["Explanation", "Parts", "field_names", "open_container"]
 
-ABSENT = object()
 READ = 1000  # keys of one mapping that a message looks at
 
 
-class Container(Protocol):
-    """The parts of a value under keys."""
+class Parts(NamedTuple):
+    """What a value has under keys."""
 
-    def get(self, key: object) -> object:
-        """The part under the key, or ABSENT."""
-
-    def keys(self) -> Sequence[object]:
-        """The keys that are there, at most READ of them."""
-
-    def size(self) -> int:
-        """How many there are."""
+    keys: Collection[object]  # a key is looked for here before it is got: a defaultdict would grow
+    get: Callable[[Any], object]
 
 
-class _Mapping:
-    def __init__(self, value: Mapping[object, object]) -> None:
-        self.value = value
-
-    def get(self, key: object) -> object:
-        if key not in self.value:  # asked first: a defaultdict would grow
-            return ABSENT
-        return self.value[key]
-
-    def keys(self) -> Sequence[object]:
-        return tuple(islice(self.value, READ))
-
-    def size(self) -> int:
-        return len(self.value)
-
-
-class _Elements:
-    def __init__(self, value: Sequence[object]) -> None:
-        self.value = value
-
-    def get(self, key: object) -> object:
-        return self.value[key] if isinstance(key, int) and key < len(self.value) else ABSENT
-
-    def keys(self) -> Sequence[object]:
-        return range(min(len(self.value), READ))
-
-    def size(self) -> int:
-        return len(self.value)
-
-
-class _Fields:
-    def __init__(self, value: object, names: tuple[str, ...]) -> None:
-        self.value = value
-        self.names = names
-
-    def get(self, key: object) -> object:
-        return getattr(self.value, key) if isinstance(key, str) and key in self.names else ABSENT
-
-    def keys(self) -> Sequence[object]:
-        return self.names
-
-    def size(self) -> int:
-        return len(self.names)
-
-
-def open_container(value: object, spec: SpecDict) -> Container | None:
+def open_container(value: object, spec: SpecDict) -> Parts | None:
     """The parts that the spec speaks of; None where the value has none.
 
     Elements are asked for by whole numbers, fields by name: a named tuple has both.
     """
     if isinstance(value, Mapping):
-        return _Mapping(value)
+        return Parts(value, value.__getitem__)
     by_number = bool(spec) and all(isinstance(key, int) for key in spec)
     if isinstance(value, (tuple, list)) and by_number:
-        return _Elements(value)
+        return Parts(range(len(value)), value.__getitem__)
     names = field_names(value)
-    return None if names is None else _Fields(value, names)
+    return None if names is None else Parts(names, partial(getattr, value))
 
 
 def field_names(value: object) -> tuple[str, ...] | None:
@@ -103,13 +51,6 @@ def field_names(value: object) -> tuple[str, ...] | None:
         return tuple(name for name in fields if hasattr(value, name))
     names = getattr(cls, "_fields", None)
     return names if isinstance(value, tuple) and isinstance(names, tuple) else None
-
-
-class Binding(NamedTuple):
-    """The size of a name and who said so: `bound by obs.arm`."""
-
-    size: int
-    origin: str
 
 
 class Explanation:
@@ -147,22 +88,22 @@ class Explanation:
             return
         present = 0
         for key, node in spec.items():
-            part = parts.get(key)
-            if part is ABSENT:
-                self.refuse(join(path, key), expectation(node, self.exact), missing(key, parts.keys()))
-            else:
+            if key in parts.keys:
                 present += 1
-                self.visit(node, part, join(path, key))
-        if self.exact and parts.size() != present:
+                self.visit(node, parts.get(key), join(path, key))
+            else:
+                there = tuple(islice(parts.keys, READ))
+                self.refuse(join(path, key), expectation(node, self.exact), missing(key, there))
+        if self.exact and len(parts.keys) != present:
             self.unexpected(spec, parts, path)
 
-    def unexpected(self, spec: SpecDict, parts: Container, path: str) -> None:
+    def unexpected(self, spec: SpecDict, parts: Parts, path: str) -> None:
         """Refuse the keys that an exact spec does not have."""
-        extra = [key for key in parts.keys() if key not in spec]  # noqa: SIM118 - no mapping
+        extra = [key for key in islice(parts.keys, READ) if key not in spec]
         for key in extra:
             self.refuse(join(path, key), "no such key", describe(parts.get(key)))
         if not extra:  # they stand behind the keys that a message looks at
-            self.refuse(path, f"no other keys than its {len(spec)}", f"{parts.size()} keys")
+            self.refuse(path, f"no other keys than its {len(spec)}", f"{len(parts.keys)} keys")
 
     def tensor(self, spec: TensorSpec, value: object, path: str) -> None:
         """Compare a tensor; names bind wherever the rank is right, so that one mistake is told once."""
@@ -216,10 +157,29 @@ def _aligned(axes: tuple[Axis, ...], shape: tuple[int | None, ...]) -> list[tupl
     return [*zip(axes[:before], shape[:before], strict=True), *tail]
 
 
-def explain(
-    node: Node, data: object, *, exact: bool, values: bool, bound: Mapping[str, Binding]
-) -> Explanation:
-    """Walk the data along the spec; `bound` are the names that have their size already."""
-    walk = Explanation(exact, values, bound)
-    walk.visit(node, data, "")
-    return walk
+def values_problem(spec: TensorSpec, value: object) -> str | None:
+    """What is wrong with the values of a tensor, None where nothing is.
+
+    Values that do not exist yet, in a graph that is being traced, are not refused.
+    """
+    allowed = spec.limits
+    numbers: Any = None if allowed is None else _readable(value)
+    if allowed is None or numbers is None:
+        return None
+    low, high = numbers.min().item(), numbers.max().item()
+    if isinstance(low, complex):
+        return "complex values, which have no order"
+    if isinstance(low, int):  # compared exactly; what is not whole, in the precision of the tensor
+        fits = allowed[0] <= low and high <= allowed[1]
+    else:
+        fits = bool(((numbers >= allowed[0]) & (numbers <= allowed[1])).all())
+    if fits:
+        return None
+    return "values with NaN among them" if low != low else f"values from {low} to {high}"
+
+
+def _readable(value: object) -> object | None:
+    """What has the methods of an array; None for no values and for values that a graph does not know yet."""
+    if framework_of(value) == "tf":
+        value = value.numpy() if hasattr(value, "numpy") else None
+    return None if value is None or 0 in getattr(value, "shape") else value  # noqa: B009 - `object` has none

@@ -5,7 +5,6 @@ those of `trusted`; any other class, a subclass included, is read here.
 """
 
 import sys
-from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 from rlmodule_specs.dtypes import dtype_name, native_dtype
@@ -29,6 +28,11 @@ BASES: dict[Framework, tuple[str, tuple[str, ...]]] = {  # the public classes wh
     "tf": ("tensorflow", ("Tensor", "Variable")),
     "jax": ("jax", ("Array",)),
 }
+LINKED: tuple[tuple[str, str, Framework], ...] = (  # those whose instances are compared without a closer look
+    ("numpy", "ndarray", "numpy"),
+    ("torch", "Tensor", "torch"),
+    ("torch.nn", "Parameter", "torch"),
+)
 LEARNED = ("EagerTensor", "ArrayImpl")  # of tf and jax, without a public name: taken from the first value
 
 
@@ -100,24 +104,20 @@ def _trust(cls: type, framework: Framework) -> None:
         _enter(table, key, cls, framework)
 
 
-def _linkable() -> Iterator[tuple[type, Framework]]:
-    for cls in _classes("numpy", ("ndarray",)):
-        yield cls, "numpy"
-    for cls in (*_classes("torch", ("Tensor",)), *_classes("torch.nn", ("Parameter",))):
-        yield cls, "torch"
-
-
 def link() -> None:
     """Trust the tensor classes of the frameworks that are loaded by now."""
-    for cls, framework in _linkable():
-        if cls not in _trusted:
-            _trust(cls, framework)
+    for module, name, framework in LINKED:
+        for cls in _classes(module, (name,)):
+            if cls not in _trusted:
+                _trust(cls, framework)
 
 
 def learn(value: object) -> None:
-    """Trust the class of an accepted value where only a value shows it."""
+    """Trust the class of an accepted value where only a value shows it, or where it was loaded of late."""
     cls = type(value)
-    if cls not in _trusted and cls.__name__ in LEARNED:
-        framework = framework_of(value)
-        if framework in ("tf", "jax"):
-            _trust(cls, framework)
+    if cls in _trusted:
+        return
+    link()
+    framework = framework_of(value)
+    if cls.__name__ in LEARNED and framework in ("tf", "jax"):
+        _trust(cls, framework)

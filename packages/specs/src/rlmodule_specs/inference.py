@@ -4,9 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from rlmodule_specs.explain import field_names
 from rlmodule_specs.frameworks import framework_of, read_tensor
-from rlmodule_specs.merging import DEEPEST
 from rlmodule_specs.tensor_spec import TensorSpec
-from rlmodule_specs.tree import Key, Node, SpecDict
+from rlmodule_specs.tree import DEEPEST, Key, Node, SpecDict
 from rlmodule_specs.wording import join, safe_repr
 
 __all__ = ["infer"]

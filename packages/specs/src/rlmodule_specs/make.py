@@ -5,7 +5,7 @@ gives NumPy arrays, without a dtype float32.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from random import Random
 
 from rlmodule_specs.arrays import draw, filled, of_values
@@ -15,7 +15,7 @@ from rlmodule_specs.tensor_spec import TensorSpec
 from rlmodule_specs.tree import Node, SpecDict, SpecType, canonical, fixed_sizes, leaves
 from rlmodule_specs.wording import join, suggestion
 
-__all__ = ["assemble", "fill", "known_sizes", "names_of", "sample"]
+__all__ = ["assemble", "fill", "known_sizes", "names_of", "sample", "sizes_of"]
 
 Shape = tuple[int, ...]
 LARGEST = 3  # size of a name that is drawn
@@ -28,15 +28,8 @@ def fill(spec: SpecType, value: object = 0, /, **sizes: int) -> object:
     False
     """
     node = canonical(spec)
-    known = known_sizes(node, sizes)
-
-    def tensor(leaf: TensorSpec, path: str) -> object:
-        shape = tuple(
-            known.get(str(axis), 1) if isinstance(axis, str) else axis for axis in leaf.axes if axis != DOTS
-        )
-        return filled(leaf, shape, value)
-
-    return assemble(node, tensor)
+    known = dict.fromkeys(names_of(node), 1) | known_sizes(node, sizes)
+    return assemble(node, lambda leaf: filled(leaf, sizes_of(leaf, known, lambda: 1, list), value))
 
 
 def sample(spec: SpecType, seed: int = 0, /, **sizes: int) -> object:
@@ -50,18 +43,29 @@ def sample(spec: SpecType, seed: int = 0, /, **sizes: int) -> object:
     for name in names_of(node):
         known.setdefault(name, random.randint(1, LARGEST))
 
-    def tensor(leaf: TensorSpec, path: str) -> object:
-        shape: list[int] = []
-        for axis in leaf.axes:
-            if axis == DOTS:
-                shape += [random.randint(1, LARGEST) for _ in range(random.randint(0, 2))]
-            elif axis == ANY:
-                shape.append(random.randint(1, LARGEST))
-            else:
-                shape.append(known[axis] if isinstance(axis, str) else axis)
-        return of_values(leaf, tuple(shape), [draw(leaf, random) for _ in range(math.prod(shape))])
+    def size() -> int:
+        return random.randint(1, LARGEST)
+
+    def tensor(leaf: TensorSpec) -> object:
+        shape = sizes_of(leaf, known, size, lambda: [size() for _ in range(random.randint(0, 2))])
+        return of_values(leaf, shape, [draw(leaf, random) for _ in range(math.prod(shape))])
 
     return assemble(node, tensor)
+
+
+def sizes_of(
+    spec: TensorSpec, known: Mapping[str, int], free: Callable[[], int], dots: Callable[[], list[int]]
+) -> Shape:
+    """The sizes of all axes: of names those that are known, `_` is free, dots are any number of axes."""
+    shape: list[int] = []
+    for axis in spec.axes:
+        if axis == DOTS:
+            shape += dots()
+        elif isinstance(axis, str):
+            shape.append(free() if axis == ANY else known[axis])
+        else:
+            shape.append(axis)
+    return tuple(shape)
 
 
 def names_of(node: Node) -> tuple[str, ...]:
@@ -86,7 +90,7 @@ def known_sizes(node: Node, sizes: dict[str, int]) -> dict[str, int]:
     return {**given, **sizes}
 
 
-def assemble(node: Node, tensor: Callable[[TensorSpec, str], object], path: str = "") -> object:
+def assemble(node: Node, tensor: Callable[[TensorSpec], object], path: str = "") -> object:
     """Data along a spec: dicts, a tuple where the keys are 0, 1, ..., each leaf as `tensor` makes it."""
     if isinstance(node, SpecDict):
         parts = {key: assemble(child, tensor, join(path, key)) for key, child in node.items()}
@@ -94,7 +98,7 @@ def assemble(node: Node, tensor: Callable[[TensorSpec, str], object], path: str 
             return tuple(parts[key] for key in range(len(parts)))
         return parts
     if isinstance(node, TensorSpec):
-        return tensor(node, path)
+        return tensor(node)
     return None if node is None else _instance(node, path)
 
 

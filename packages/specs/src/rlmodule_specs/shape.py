@@ -14,16 +14,16 @@ from typing import SupportsIndex
 
 from rlmodule_specs.wording import suggestion
 
-__all__ = ["ANY", "DOTS", "Axis", "is_name", "parse_shape", "parse_sizes"]
+__all__ = ["ANY", "DOTS", "Axis", "names_in", "parse_shape", "parse_sizes"]
 
 Axis = str | int  # a name, ANY, DOTS or a literal size
 ANY = "_"
 DOTS = "..."
 
 
-def is_name(axis: Axis) -> bool:
-    """Whether the axis binds a name."""
-    return isinstance(axis, str) and axis not in (ANY, DOTS)
+def names_in(axes: tuple[Axis, ...]) -> tuple[str, ...]:
+    """The names that the axes bind, each once, in order."""
+    return tuple(axis for axis in dict.fromkeys(axes) if isinstance(axis, str) and axis not in (ANY, DOTS))
 
 
 def parse_shape(text: str) -> tuple[Axis, ...]:
@@ -68,7 +68,7 @@ def parse_sizes(sizes: Mapping[str, SupportsIndex], axes: tuple[Axis, ...]) -> d
     >>> parse_sizes({"h": 10}, ("b", "h"))
     {'h': 10}
     """
-    names = [axis for axis in dict.fromkeys(axes) if isinstance(axis, str) and is_name(axis)]
+    names = names_in(axes)
     shape = ", ".join(map(str, axes))
     for name in sizes:
         if name == ANY:

@@ -5,9 +5,7 @@ import math
 from hypothesis import strategies as st
 
 from rlmodule_specs.arrays import bounds, kind, of_values
-from rlmodule_specs.make import assemble, known_sizes, names_of
-from rlmodule_specs.ranges import limits
-from rlmodule_specs.shape import ANY, DOTS
+from rlmodule_specs.make import assemble, known_sizes, names_of, sizes_of
 from rlmodule_specs.tensor_spec import TensorSpec
 from rlmodule_specs.tree import SpecType, canonical
 
@@ -27,24 +25,18 @@ def from_spec(spec: SpecType, **sizes: int) -> st.SearchStrategy[object]:
     @st.composite
     def data(draw: st.DrawFn) -> object:
         bound = {**known, **{name: draw(st.integers(0, LARGEST)) for name in free}}
-        return assemble(node, lambda leaf, path: _tensor(draw, leaf, bound))
+        return assemble(node, lambda leaf: _tensor(draw, leaf, bound))
 
     return data()
 
 
 def _tensor(draw: st.DrawFn, spec: TensorSpec, bound: dict[str, int]) -> object:
-    shape: list[int] = []
-    for axis in spec.axes:
-        if axis == DOTS:
-            shape += draw(st.lists(st.integers(0, LARGEST), max_size=2))
-        elif isinstance(axis, str):
-            shape.append(draw(st.integers(0, LARGEST)) if axis == ANY else bound[axis])
-        else:
-            shape.append(axis)
+    size = st.integers(0, LARGEST)
+    shape = sizes_of(spec, bound, lambda: draw(size), lambda: draw(st.lists(size, max_size=2)))
     number = math.prod(shape)
     drawn = min(number, DRAWN)
     values = draw(st.lists(_elements(spec), min_size=drawn, max_size=drawn))
-    return of_values(spec, tuple(shape), [values[place % drawn] for place in range(number)])
+    return of_values(spec, shape, [values[place % drawn] for place in range(number)])
 
 
 def _elements(spec: TensorSpec) -> "st.SearchStrategy[complex]":
@@ -55,8 +47,9 @@ def _elements(spec: TensorSpec) -> "st.SearchStrategy[complex]":
         return st.integers(*bounds(spec))
     if values is complex:
         return st.complex_numbers(allow_nan=False, allow_infinity=False, width=64)
-    if limits(spec) is None:
+    allowed = spec.limits
+    if allowed is None:
         finite = {"allow_nan": False, "allow_infinity": False}
         return st.floats(width=16, **finite) if spec.dtype == "float16" else st.floats(width=32, **finite)
-    low, high = limits(spec) or (0.0, 0.0)
+    low, high = allowed
     return st.floats(max(low, min(-FARTHEST, high)), min(high, max(FARTHEST, low)))

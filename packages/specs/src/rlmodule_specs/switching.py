@@ -10,11 +10,12 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
-from typing import Literal
 
-__all__ = ["Mode", "checks", "switch", "wanted_at_import"]
+__all__ = ["checks", "switch", "wanted_at_import"]
 
-Mode = Literal["on", "off"]
+TYPE_CHECKING = False  # type checkers know the name; `typing` itself loads longer than all that is ours
+if TYPE_CHECKING:
+    from typing import Literal
 
 
 class Switch:
@@ -46,7 +47,7 @@ _open: list[Switch] = []  # one wish for each block that is open; the youngest d
 
 
 @contextmanager
-def checks(mode: Mode) -> Iterator[None]:
+def checks(mode: "Literal['on', 'off']") -> Iterator[None]:
     """Switch all checks of the process "on" or "off" inside the block.
 
     Blocks may overlap in threads and end in any order: the youngest one that is still open decides.

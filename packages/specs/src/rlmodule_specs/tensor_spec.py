@@ -1,20 +1,50 @@
 """`TensorSpec`: what one tensor must be. Immutable, hashable, comparable, printed as it is written."""
 
+import math
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import NoReturn, Self, SupportsIndex
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self, SupportsIndex, cast
 
 from rlmodule_specs.dtypes import parse_dtype
 from rlmodule_specs.frameworks import FRAMEWORKS, Framework
-from rlmodule_specs.shape import Axis, is_name, parse_shape, parse_sizes
+from rlmodule_specs.shape import Axis, names_in, parse_shape, parse_sizes
 from rlmodule_specs.wording import suggestion
 
-__all__ = ["JaxTensorSpec", "NumpyTensorSpec", "TensorSpec", "TfTensorSpec", "TorchTensorSpec"]
+if TYPE_CHECKING:
+    from rlmodule_specs.tree import SpecType
+
+__all__ = ["JaxTensorSpec", "NumpyTensorSpec", "Spec", "TensorSpec", "TfTensorSpec", "TorchTensorSpec"]
 
 ALIASES = {"tensorflow": "tf", "tf2": "tf", "pytorch": "torch", "np": "numpy", "jnp": "jax"}
 
 
-class TensorSpec:
+class Spec:
+    """What every spec has: it makes data, and it never changes."""
+
+    __slots__ = ()
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError(
+            f"{type(self).__name__} is immutable: make a new one instead of setting {name!r}"
+        )
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"{type(self).__name__} is immutable: {name!r} cannot be deleted")
+
+    def fill(self, value: object = 0, /, **sizes: int) -> object:
+        """Data that satisfies the spec: one value, 1 where a name has no size, no axis for `...`."""
+        from rlmodule_specs.make import fill  # it builds on this module
+
+        return fill(cast("SpecType", self), value, **sizes)
+
+    def sample(self, seed: int = 0, /, **sizes: int) -> object:
+        """Random data that satisfies the spec: one seed, one result, in every framework."""
+        from rlmodule_specs.make import sample
+
+        return sample(cast("SpecType", self), seed, **sizes)
+
+
+class TensorSpec(Spec):
     """The shape of a tensor and, where given, its dtype and framework.
 
     >>> TensorSpec("b,h", h=10, dtype="float32")
@@ -65,7 +95,20 @@ class TensorSpec:
     @property
     def names(self) -> tuple[str, ...]:
         """The names of the shape, each once, in order."""
-        return tuple(axis for axis in dict.fromkeys(self.axes) if isinstance(axis, str) and is_name(axis))
+        return names_in(self.axes)
+
+    @property
+    def limits(self) -> tuple[float, float] | None:
+        """The lowest and the highest value that are allowed; None where any is.
+
+        >>> TensorSpec("b").within(low=0).limits, TensorSpec("b").one_of(5).limits
+        ((0, inf), (0, 4))
+        """
+        if self.low is None and self.high is None and self.classes is None:
+            return None
+        low = -math.inf if self.low is None else self.low
+        high = math.inf if self.high is None else self.high
+        return (low, high) if self.classes is None else (max(low, 0), min(high, self.classes - 1))
 
     def within(self, low: float | None = None, high: float | None = None) -> Self:
         """The same spec with low <= value <= high, compared where a check asks for values.
@@ -75,7 +118,7 @@ class TensorSpec:
         """
         for limit in (low, high):
             if limit is not None and not (isinstance(limit, (int, float)) and limit == limit):
-                raise ValueError(f"a limit is a number, got {limit!r}")
+                raise ValueError(f"a limit is an int or a float, got {limit!r}")
         if low is None and high is None:
             raise ValueError("within() needs a low or a high limit")
         if low is not None and high is not None and low > high:
@@ -95,18 +138,6 @@ class TensorSpec:
         """The same spec with other axes; a size given by keyword stays with its name."""
         return self._with(axes=parse_shape(", ".join(map(str, axes))))
 
-    def fill(self, value: object = 0, /, **sizes: int) -> object:
-        """A tensor of one value that satisfies the spec. A name without a size is 1, `...` is no axis."""
-        from rlmodule_specs.make import fill  # it builds on this module
-
-        return fill(self, value, **sizes)
-
-    def sample(self, seed: int = 0, /, **sizes: int) -> object:
-        """A tensor of random values that satisfies the spec: one seed, one result, in every framework."""
-        from rlmodule_specs.make import sample
-
-        return sample(self, seed, **sizes)
-
     def _with(self, **changed: object) -> Self:
         copy = object.__new__(type(self))
         copy._set(**{name: changed.get(name, getattr(self, name)) for name in TensorSpec.__slots__})
@@ -122,14 +153,6 @@ class TensorSpec:
 
     def __hash__(self) -> int:
         return hash(self._content)
-
-    def __setattr__(self, name: str, value: object) -> NoReturn:
-        raise AttributeError(
-            f"{type(self).__name__} is immutable: make a new one instead of setting {name!r}"
-        )
-
-    def __delattr__(self, name: str) -> NoReturn:
-        raise AttributeError(f"{type(self).__name__} is immutable: {name!r} cannot be deleted")
 
     def __reduce__(self) -> tuple[object, ...]:
         fields = {name: getattr(self, name) for name in TensorSpec.__slots__}
@@ -147,10 +170,9 @@ class TensorSpec:
         return text if self.classes is None else f"{text}.one_of({self.classes})"
 
 
-def _rebuild(cls: type[TensorSpec], fields: dict[str, object]) -> TensorSpec:
+def _rebuild(cls: type[TensorSpec], fields: dict[str, Any]) -> TensorSpec:
     spec = object.__new__(cls)
-    sizes = fields["sizes"]
-    spec._set(**{**fields, "sizes": MappingProxyType(sizes) if isinstance(sizes, dict) else sizes})
+    spec._set(**{**fields, "sizes": MappingProxyType(fields["sizes"])})
     return spec
 
 
@@ -163,37 +185,40 @@ def _parse_framework(name: str) -> Framework:
     raise ValueError(f"unknown framework {name!r}: {suggestion(str(name), FRAMEWORKS)}")
 
 
-class TorchTensorSpec(TensorSpec):
+class _Framed(TensorSpec):
+    """A TensorSpec whose framework is said by its class."""
+
+    __slots__ = ()
+
+    of: ClassVar[Framework]
+
+    def __init__(self, /, shape: str, *, dtype: object = None, **sizes: SupportsIndex) -> None:
+        super().__init__(shape, dtype=dtype, framework=self.of, **sizes)
+
+
+class TorchTensorSpec(_Framed):
     """A `torch.Tensor`; a parameter is one too."""
 
     __slots__ = ()
-
-    def __init__(self, /, shape: str, *, dtype: object = None, **sizes: SupportsIndex) -> None:
-        super().__init__(shape, dtype=dtype, framework="torch", **sizes)
+    of = "torch"
 
 
-class TfTensorSpec(TensorSpec):
+class TfTensorSpec(_Framed):
     """A `tf.Tensor` or `tf.Variable`."""
 
     __slots__ = ()
-
-    def __init__(self, /, shape: str, *, dtype: object = None, **sizes: SupportsIndex) -> None:
-        super().__init__(shape, dtype=dtype, framework="tf", **sizes)
+    of = "tf"
 
 
-class NumpyTensorSpec(TensorSpec):
+class NumpyTensorSpec(_Framed):
     """A `numpy.ndarray` or a NumPy scalar."""
 
     __slots__ = ()
-
-    def __init__(self, /, shape: str, *, dtype: object = None, **sizes: SupportsIndex) -> None:
-        super().__init__(shape, dtype=dtype, framework="numpy", **sizes)
+    of = "numpy"
 
 
-class JaxTensorSpec(TensorSpec):
+class JaxTensorSpec(_Framed):
     """A `jax.Array`."""
 
     __slots__ = ()
-
-    def __init__(self, /, shape: str, *, dtype: object = None, **sizes: SupportsIndex) -> None:
-        super().__init__(shape, dtype=dtype, framework="jax", **sizes)
+    of = "jax"
