@@ -59,6 +59,14 @@ def test_fill_makes_tensors_of_one_value(framework: str) -> None:
     assert np.asarray(empty["x"]).shape == (0, 3, 2, 1)
 
 
+def test_bfloat16_is_made_where_a_framework_has_it(framework: str) -> None:
+    if framework == "numpy":
+        pytest.skip("NumPy has no bfloat16")
+    spec = TensorSpec("b", dtype="bfloat16", framework=framework)
+    for made in (spec.fill(1, b=2), spec.sample(b=2)):
+        check(made, spec)
+
+
 SAMPLED: list[TensorSpec] = [
     TensorSpec("b, h, 2", h=3),
     TensorSpec("b, ..., _"),
@@ -242,6 +250,8 @@ def test_hypothesis_takes_sizes_draws_others_and_shrinks() -> None:
     assert smallest(TensorSpec("..."), lambda x: x.ndim == 2 and x.size > 3).ndim == 2
     assert smallest(TensorSpec("b, _"), lambda x: x.shape == (0, 0)).shape == (0, 0)
     assert smallest(TensorSpec("b, _"), lambda x: x.shape == (4, 4)).shape == (4, 4)
+    assert smallest(TensorSpec("1").within(high=5), lambda x: x[0] < 0)[0] < 0
+    assert smallest(TensorSpec("1").within(low=-5), lambda x: x[0] > 9)[0] > 9
     with pytest.raises(ValueError, match="a size is given for 'c'"):
         strategies.from_spec(TensorSpec("b"), c=1)
 

@@ -124,7 +124,7 @@ def test_a_right_parameter_needs_no_walk(monkeypatch: pytest.MonkeyPatch) -> Non
     checker.check(torch.nn.Parameter(torch.zeros(2, 3)))
 
 
-BEFORE = """
+LATE = """
 from rlmodule_specs import Checker, TensorSpec
 checker = Checker(TensorSpec("b", dtype="float32"))
 import {module}
@@ -134,11 +134,19 @@ from rlmodule_specs.explain import Explanation
 Explanation.visit = None
 checker.check(value)
 """
+EARLY = """
+import {module}
+from rlmodule_specs import Checker, TensorSpec
+from rlmodule_specs.explain import Explanation
+Explanation.visit = None
+Checker(TensorSpec("b", dtype="float32")).check({module}.zeros(3, dtype={module}.float32))
+"""
 
 
 @pytest.mark.parametrize("module", ["numpy", "torch"])
-def test_a_framework_that_is_loaded_after_the_check_is_compiled_needs_no_walk_either(module: str) -> None:
+@pytest.mark.parametrize("code", [LATE, EARLY], ids=["late", "early"])
+def test_arrays_need_no_walk_whenever_their_framework_was_loaded(module: str, code: str) -> None:
     pytest.importorskip(module)
-    command = [sys.executable, "-c", BEFORE.format(module=module)]
+    command = [sys.executable, "-c", code.format(module=module)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
