@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import enum
 import json
 import sys
+from collections import OrderedDict, defaultdict
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -51,6 +55,22 @@ class Scaled(NumpyRLModule):
         if set(state) != {"w"}:
             raise ValueError(f"expected w, got {sorted(state)}")
         self.w = np.array(state["w"])
+
+
+class Size(enum.IntEnum):
+    SMALL = 3
+
+
+class Name(enum.StrEnum):
+    RELU = "relu"
+
+
+class Filter(NamedTuple):
+    channels: int
+
+
+class Half(float):
+    pass
 
 
 class Wider(Scaled):
@@ -163,6 +183,46 @@ def test_what_could_not_be_built_again_is_refused_before_anything_is_written(
     with pytest.raises(CheckpointError, match=reason):
         module().save_to_checkpoint(tmp_path / "module")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "found", "plain"),
+    [
+        (Size.SMALL, "Size", "int"),
+        (Name.RELU, "Name", "str"),
+        (Filter(16), "Filter", "tuple"),
+        (Half(0.5), "Half", "float"),
+        (OrderedDict(a=1), "OrderedDict", "dict"),
+        (defaultdict(int, a=1), "defaultdict", "dict"),
+        (MappingProxyType({"a": 1}), "mappingproxy", "dict"),
+    ],
+)
+def test_a_setting_that_would_come_back_as_another_type_is_refused_with_its_path_and_the_way_out(
+    tmp_path: Path, value: Any, found: str, plain: str
+) -> None:
+    advice = rf"as a {found} it would come back as a {plain}: pass {plain}\(\.\.\.\) of it"
+    for settings, where in (({"x": value}, "x"), ({"x": [(0, value)]}, r"x\[0\]\[1\]")):
+        with pytest.raises(CheckpointError, match=rf"model_config_dict\.{where}: .*\({found}\).*{advice}"):
+            Scaled(config(**settings)).save_to_checkpoint(tmp_path / "module")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_key_that_would_come_back_as_another_type_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"model_config_dict\.x: \{<Name\.RELU.*keys of type str"):
+        config(x={Name.RELU: 1}).to_dict()
+
+
+def test_settings_come_back_with_the_types_that_they_had() -> None:
+    given = {"a": [1, True, None, 0.5, "s", (1, (2,), [3]), {"b": (), "c": {}}], "d": -0.0, "e": 10**30}
+
+    back = RLModuleConfig.from_dict(json.loads(json.dumps(config(**given).to_dict()))).model_config_dict
+
+    def typed(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return dict, [(key, typed(part)) for key, part in value.items()]
+        return (type(value), [typed(p) for p in value] if isinstance(value, (list, tuple)) else repr(value))
+
+    assert typed(back) == typed(given)
 
 
 # --- what is refused when loading -------------------------------------------------------------

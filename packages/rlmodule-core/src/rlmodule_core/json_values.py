@@ -13,24 +13,37 @@ Json: TypeAlias = Any  # what json.dumps takes: nested dicts, lists, str, int, f
 TUPLE = "__tuple__"
 
 
-def to_json(value: object, path: str) -> Json:
-    """Return a setting as JSON data. Raises ValueError that names the entry which has no such form."""
-    if isinstance(value, np.generic):  # a number from NumPy comes back as Python's
+def to_json(value: Any, path: str) -> Json:
+    """Return a setting as JSON data. Raises ValueError that names the entry which has no such form.
+
+    Neither have the classes derived from JSON's own: a member of an IntEnum would come back as an int, a
+    named tuple as a tuple, an OrderedDict as a dict. (A number of NumPy does come back as Python's.)
+    """
+    if isinstance(value, np.generic):
         value = value.item()
-    if value is None or isinstance(value, (bool, str, int)):
+    kind = type(value)
+    if value is None or kind in (bool, str, int) or (kind is float and math.isfinite(value)):
         return value
-    if isinstance(value, float) and math.isfinite(value):
-        return value
-    if isinstance(value, tuple):
+    if kind is tuple:
         return {TUPLE: to_json(list(value), path)}
-    if isinstance(value, list):
+    if kind is list:
         return [to_json(element, f"{path}[{index}]") for index, element in enumerate(value)]
-    if isinstance(value, Mapping) and TUPLE not in value and all(isinstance(key, str) for key in value):
+    if kind is dict and TUPLE not in value and all(type(key) is str for key in value):
         return {key: to_json(element, f"{path}.{key}") for key, element in value.items()}
     raise ValueError(
-        f"{path}: {value!r} ({type(value).__qualname__}) cannot be written to a file; settings are made of "
+        f"{path}: {value!r} ({kind.__qualname__}) cannot be written to a file; settings are made of "
         "dicts with keys of type str, lists, tuples, str, int, finite float, bool and None"
+        + _plain_form(value)
     )
+
+
+def _plain_form(value: object) -> str:
+    """Say what to write in place of a class that is derived from one of JSON's, or is a mapping."""
+    kinds = {"dict": Mapping, "list": list, "tuple": tuple, "str": str, "int": int, "float": float}
+    for name, kind in kinds.items():
+        if isinstance(value, kind) and type(value).__name__ != name:
+            return f"; as a {type(value).__qualname__} it would come back as a {name}: pass {name}(...) of it"
+    return ""
 
 
 def from_json(value: Json) -> Any:
