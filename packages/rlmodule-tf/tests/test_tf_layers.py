@@ -75,7 +75,7 @@ def observations(N: int) -> tf.Tensor:
 
 @pytest.mark.parametrize("leading", [(3,), (2, 5)])
 def test_an_encoder_computes_what_its_weights_say(leading: tuple[int, ...]) -> None:
-    encoder = TfMLPEncoder(4, (8, 6), "tanh", 1.0)
+    encoder = TfMLPEncoder(ENCODER)
     x = np.random.default_rng(0).normal(size=(*leading, 4)).astype(np.float32)
     expected = x
     for layer in encoder.layers:
@@ -86,7 +86,7 @@ def test_an_encoder_computes_what_its_weights_say(leading: tuple[int, ...]) -> N
 
 
 def test_integers_are_encoded_as_numbers() -> None:
-    encoder = TfMLPEncoder(2, (3,), "relu", 1.0)
+    encoder = TfMLPEncoder(MLPEncoderConfig(input_dim=2, hidden=(3,), activation="relu"))
 
     np.testing.assert_array_equal(encoder(tf.constant([[1, 2]])), encoder(tf.constant([[1.0, 2.0]])))
 
@@ -109,7 +109,7 @@ def test_a_shared_encoder_runs_once_and_gives_both_the_same_features() -> None:
             return super().__call__(x)
 
     encoder: Any = build(ActorCriticEncoderConfig(base=ENCODER, shared=True))
-    encoder.actor = Counting(4, (6,), "tanh", 1.0)
+    encoder.actor = Counting(ENCODER)
     actor, critic = encoder(observations(2))
 
     assert actor is critic
@@ -130,7 +130,7 @@ def test_without_initial_weights_from_the_seed_of_tensorflow_decides() -> None:
     weights = []
     for seed in (1, 1, 2):
         tf.random.set_seed(seed)
-        weights.append(TfMLPHead(4, 2, (), "tanh", 1.0).layers[0].weight.numpy())
+        weights.append(TfMLPHead(MLPHeadConfig(input_dim=4, output_dim=2)).layers[0].weight.numpy())
 
     np.testing.assert_array_equal(weights[0], weights[1])
     assert not np.allclose(weights[0], weights[2])
@@ -193,7 +193,7 @@ def test_a_module_or_layer_with_a_forward_or_spec_of_its_own_has_no_numpy_form()
         assert make_module(spaces.Discrete(2), cls=cls).numpy_form() is None
     module = make_module(spaces.Discrete(2))
     assert module.numpy_form() is not None
-    module.pi = OwnHead(6, 2, (), "tanh", 1.0)
+    module.pi = OwnHead(MLPHeadConfig(input_dim=6, output_dim=2))
     assert module.numpy_form() is None
 
     class OwnEncoder(TfActorCriticEncoder):
@@ -201,7 +201,7 @@ def test_a_module_or_layer_with_a_forward_or_spec_of_its_own_has_no_numpy_form()
             return 2.0 * super().actor_features(obs)
 
     module = make_module(spaces.Discrete(2))
-    module.encoder = OwnEncoder(module.encoder.actor, None)
+    module.encoder = OwnEncoder(ActorCriticEncoderConfig(base=ENCODER, shared=True))
     assert module.numpy_form() is None
 
 

@@ -209,7 +209,7 @@ def test_other_weights_activations_and_encoders_have_no_numpy_form() -> None:
     class Own(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.actor = TorchMLPEncoder(3, (4,), "tanh", 1.0)
+            self.actor = TorchMLPEncoder(MLPEncoderConfig(input_dim=3, hidden=(4,)))
 
         def forward(self, obs: Tensor) -> tuple[Tensor, Tensor]:
             features = 2 * self.actor(obs)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from rlmodule_core import MLPEncoderConfig
 from rlmodule_torch import TorchMLPEncoder, bridge, masked_mean, require_same_shape, zero_padding
 
 
@@ -93,7 +94,9 @@ def test_the_number_of_threads_holds_inside_and_is_restored_after_an_exception(c
 def test_what_is_made_inside_on_device_is_on_it_and_nothing_outside() -> None:
     with bridge.on_device("meta"):
         assert torch.zeros(1).device.type == "meta"
-        assert {p.device.type for p in TorchMLPEncoder(3, (4,), "tanh", 1.0).parameters()} == {"meta"}
+        assert {
+            p.device.type for p in TorchMLPEncoder(MLPEncoderConfig(input_dim=3, hidden=(4,))).parameters()
+        } == {"meta"}
     assert torch.zeros(1).device.type == "cpu"
 
 

@@ -2,6 +2,7 @@
 
 import math
 import pickle
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -140,9 +141,16 @@ class Counting(nn.Module):
         return y
 
 
+class CountingConfig:
+    """A config of the user's own."""
+
+    def build(self, framework: str) -> Counting:
+        return Counting()
+
+
 def test_a_shared_encoder_is_one_object_that_runs_once() -> None:
-    counting = Counting()
-    encoder = TorchActorCriticEncoder(counting, None)
+    encoder = TorchActorCriticEncoder(ActorCriticEncoderConfig(base=CountingConfig(), shared=True))
+    counting: Any = encoder.actor
 
     actor, critic = encoder(torch.zeros(2, 3))
 
@@ -155,9 +163,9 @@ def test_a_shared_encoder_is_one_object_that_runs_once() -> None:
 
 
 def test_separate_encoders_have_weights_of_their_own_and_acting_runs_the_actors_alone() -> None:
-    critic = Counting()
-    actor = Counting()
-    encoder = TorchActorCriticEncoder(actor, critic)
+    encoder = TorchActorCriticEncoder(ActorCriticEncoderConfig(base=CountingConfig()))
+    actor: Any = encoder.actor
+    critic: Any = encoder.critic
 
     features = encoder(torch.ones(2, 3))
 
@@ -182,8 +190,8 @@ def test_every_activation_has_a_layer_that_can_be_pickled(activation: str) -> No
 @pytest.mark.parametrize("activation", [name for name in ACTIVATION_NAMES if name != "gelu"])
 @pytest.mark.parametrize("cls", [TorchMLPEncoder, TorchMLPHead])
 def test_the_numpy_layers_compute_the_same_over_the_same_memory(cls: Any, activation: str) -> None:
-    arguments = (3, (8, 4)) if cls is TorchMLPEncoder else (3, 6, (8, 4))
-    layer = cls(*arguments, activation, 1.0)
+    config = ENCODER if cls is TorchMLPEncoder else replace(HEAD, input_dim=3)
+    layer = cls(replace(config, activation=activation))
     x = torch.randn(5, 3) * 3
     layers = layer.numpy_layers()
     assert layers is not None
@@ -209,7 +217,7 @@ def test_layers_that_could_differ_have_no_numpy_form() -> None:
     unbiased.layers[0] = nn.Linear(3, 8, bias=False)
     normed.layers[0] = nn.LayerNorm(3)
     nn.utils.parametrizations.spectral_norm(parametrized.layers[0])
-    found = [hooked, unbiased, normed, parametrized, encoder().double(), Doubled(3, (4,), "tanh", 1.0)]
+    found = [hooked, unbiased, normed, parametrized, encoder().double(), Doubled(ENCODER)]
 
     assert [layer.numpy_layers() for layer in found] == [None] * 6
     assert encoder().numpy_layers() is not None

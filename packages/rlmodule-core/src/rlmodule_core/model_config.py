@@ -1,6 +1,7 @@
 """Model configs: what to build, as frozen data. `build(framework)` turns one into layers.
 
-A class of your own with a `build(framework)` works wherever one of these does.
+A class of your own with a `build(framework)` works wherever one of these does. The configs of encoders
+of other observations than vectors are in `encoder_configs`.
 """
 
 from __future__ import annotations
@@ -35,12 +36,14 @@ class ModelConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class MLPEncoderConfig(ModelConfig):
-    """`[..., input_dim]` -> `[..., output_dim]` through dense layers, each followed by the activation."""
+    """`[..., input_dim]` -> `[..., output_dim]`: dense layers, each with its norm and its activation."""
 
     input_dim: int
     hidden: tuple[int, ...]
     activation: str = "tanh"  # an ActivationName
-    gain: float = math.sqrt(2.0)  # of the orthogonal weights
+    layer_norm: bool = False  # over the outputs of each layer, before its activation
+    initializer: str = "orthogonal"  # an InitializerName
+    gain: float = math.sqrt(2.0)  # of the initial weights
 
     @property
     def output_dim(self) -> int:
@@ -55,7 +58,7 @@ class ActorCriticEncoderConfig(ModelConfig):
     Called with an observation it returns the pair (features of the actor, features of the critic).
     """
 
-    base: MLPEncoderConfig | Buildable
+    base: Buildable
     shared: bool = False
 
 
@@ -67,9 +70,21 @@ class MLPHeadConfig(ModelConfig):
     output_dim: int
     hidden: tuple[int, ...] = ()
     activation: str = "tanh"  # an ActivationName
+    initializer: str = "orthogonal"  # an InitializerName
     gain: float = 1.0  # of the last layer; hidden ones have sqrt 2
 
 
 @dataclass(frozen=True, kw_only=True)
 class FreeLogStdHeadConfig(MLPHeadConfig):
     """As MLPHeadConfig, but the second half of the outputs is a vector that no input changes."""
+
+
+def output_dim(config: Buildable) -> int:
+    """Return the size of what a config's layer gives. Raises ValueError if the config does not say it."""
+    size = getattr(config, "output_dim", None)
+    if not isinstance(size, int):
+        raise ValueError(
+            f"{type(config).__name__} has no output_dim, which the layers behind it need: add an int "
+            "attribute output_dim, the last size of what its layer returns"
+        )
+    return size

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import tensorflow as tf
 
 from rlmodule_core import (
@@ -22,22 +25,20 @@ from rlmodule_tf.layers import (
 )
 
 
+LAYERS: dict[type[ModelConfig], Callable[[Any], tf.Module]] = {
+    ActorCriticEncoderConfig: TfActorCriticEncoder,
+    FreeLogStdHeadConfig: TfFreeLogStdHead,
+    MLPEncoderConfig: TfMLPEncoder,
+    MLPHeadConfig: TfMLPHead,
+}
+"""Class of a config -> the layer that it is handed to. A subclass gets its nearest base's."""
+
+
 def build(config: ModelConfig) -> tf.Module:
     """Return the layer that a model config describes. Raises TypeError for an unknown config."""
-    match config:
-        case MLPEncoderConfig():
-            return TfMLPEncoder(config.input_dim, config.hidden, config.activation, config.gain)
-        case ActorCriticEncoderConfig():
-            critic = None if config.shared else config.base.build("tf")
-            return TfActorCriticEncoder(config.base.build("tf"), critic)
-        case FreeLogStdHeadConfig():
-            return TfFreeLogStdHead(
-                config.input_dim, config.output_dim, config.hidden, config.activation, config.gain
-            )
-        case MLPHeadConfig():
-            return TfMLPHead(
-                config.input_dim, config.output_dim, config.hidden, config.activation, config.gain
-            )
+    for cls in type(config).__mro__:
+        if cls in LAYERS:
+            return LAYERS[cls](config)
     raise TypeError(
         f"{type(config).__name__} is not known to rlmodule_tf: give the class its own build(framework)"
     )

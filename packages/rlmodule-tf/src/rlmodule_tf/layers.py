@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -11,10 +12,19 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from rlmodule_core import DenseLayer, NumpyLayers
-from rlmodule_core.initializers import current_generator, orthogonal
+from rlmodule_core import (
+    ActorCriticEncoderConfig,
+    DenseLayer,
+    FreeLogStdHeadConfig,
+    MLPEncoderConfig,
+    MLPHeadConfig,
+    NumpyLayers,
+)
+from rlmodule_core.initializers import current_generator, initial_weights
+from rlmodule_core.nest import Nest
 
 Activation = Callable[[tf.Tensor], tf.Tensor]
+NORM_EPSILON = 1e-5  # added to the variance by every layer norm
 
 
 def linear(x: tf.Tensor) -> tf.Tensor:
@@ -43,70 +53,115 @@ class TfLayer(tf.Module):
 class _Linear(TfLayer):
     """`x W^T + b`."""
 
-    def __init__(self, inputs: int, outputs: int, *, gain: float, rng: np.random.Generator) -> None:
+    def __init__(self, weight: np.ndarray[Any, Any]) -> None:
         super().__init__()
-        weight = tf.convert_to_tensor(orthogonal(rng, outputs, inputs, gain=gain))
         self.weight = tf.Variable(weight, name="weight")
-        self.bias = tf.Variable(tf.zeros([outputs]), name="bias")
+        self.bias = tf.Variable(tf.zeros([len(weight)]), name="bias")
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
         return tf.matmul(x, self.weight, transpose_b=True) + self.bias
 
 
-class TfMLPEncoder(TfLayer):
-    """`[..., input_dim]` -> `[..., hidden[-1]]`, every layer followed by the activation."""
+class _Norm(TfLayer):
+    """`(x - mean) / deviation * weight + bias`, with the moments over the given axes."""
 
-    def __init__(self, input_dim: int, hidden: Sequence[int], activation: str, gain: float) -> None:
+    def __init__(self, size: int, axes: Sequence[int] = (-1,)) -> None:
         super().__init__()
-        sizes = [input_dim, *hidden]
-        self.layers = [dense(inputs, outputs, gain=gain) for inputs, outputs in pairwise(sizes)]
-        self.activation_name = activation
-        self._activation = ACTIVATIONS[activation]
+        self.weight = tf.Variable(tf.ones([size]), name="weight")
+        self.bias = tf.Variable(tf.zeros([size]), name="bias")
+        self._axes = tuple(axes)
+
+    def __call__(self, x: tf.Tensor) -> tf.Tensor:
+        mean, variance = tf.nn.moments(x, self._axes, keepdims=True)
+        return tf.nn.batch_normalization(x, mean, variance, self.bias, self.weight, NORM_EPSILON)
+
+
+class TfMLPEncoder(TfLayer):
+    """`[..., input_dim]` -> `[..., output_dim]`: dense layers, each with its norm and its activation."""
+
+    def __init__(self, config: MLPEncoderConfig) -> None:
+        super().__init__()
+        settings: dict[str, Any] = {"gain": config.gain, "initializer": config.initializer}
+        sizes = [config.input_dim, *config.hidden]
+        self.layers = [dense(*ends, **settings) for ends in pairwise(sizes)]
+        self.norms = [_Norm(size) for size in config.hidden] if config.layer_norm else []
+        self.activation_name = config.activation
+        self._activation = ACTIVATIONS[config.activation]
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
         """Encode a batch; numbers of any kind are taken as the kind of the weights."""
         x = tf.cast(x, self.layers[0].weight.dtype if self.layers else tf.float32)
+        if self.norms:
+            for layer, norm in zip(self.layers, self.norms, strict=True):
+                x = self._activation(norm(layer(x)))
+            return x
         for layer in self.layers:
             x = self._activation(layer(x))
         return x
 
     def numpy_layers(self) -> NumpyLayers | None:
-        """Return the same layers over copies of these weights."""
-        if type(self).__call__ is not TfMLPEncoder.__call__:
+        """Return the same layers over copies of these weights; None where that cannot be."""
+        if type(self).__call__ is not TfMLPEncoder.__call__ or self.norms:
             return None
         return numpy_layers(self.layers, [self.activation_name] * len(self.layers))
 
 
 class TfActorCriticEncoder(TfLayer):
-    """Called with an observation, returns (features of the actor, features of the critic)."""
+    """Called with an observation, returns (features of the actor, features of the critic).
 
-    def __init__(self, actor: Callable[[Any], tf.Tensor], critic: Callable[[Any], tf.Tensor] | None) -> None:
+    Encoders with a memory, which have an `initial_state`, are called with a state too, and then the
+    state behind the last step comes third.
+    """
+
+    def __init__(self, config: ActorCriticEncoderConfig) -> None:
         super().__init__()
-        self.actor = actor
-        self.critic = critic  # None: the actor's features serve both
+        self.actor: Any = config.base.build("tf")
+        # None: the actor's features serve both
+        self.critic: Any = None if config.shared else config.base.build("tf")
 
-    def __call__(self, obs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Encode for both; a shared encoder runs once."""
-        features = self.actor(obs)
-        return features, features if self.critic is None else self.critic(obs)
+    def initial_state(self) -> dict[str, Any]:
+        """Return `{"actor": state, "critic": state}` of those with a memory; NumPy, no batch axis."""
+        states = {name: initial_state(part) for name, part in self._parts().items()}
+        return {name: state for name, state in states.items() if state}
 
-    def actor_features(self, obs: tf.Tensor) -> tf.Tensor:
-        """Encode for the actor alone, as acting needs no value."""
+    def __call__(
+        self,
+        obs: Nest,
+        state: Nest = None,
+        mask: tf.Tensor | None = None,
+        is_first: tf.Tensor | None = None,
+    ) -> tuple[Any, ...]:
+        """Encode for both; a shared encoder runs once. For `mask` and `is_first` see the recurrent one."""
+        if not state:
+            features = self.actor(obs)
+            return features, features if self.critic is None else self.critic(obs)
+        found, after = {}, {}
+        for name, part in self._parts().items():
+            if name in state:
+                found[name], after[name] = part(obs, state[name], mask, is_first)
+            else:
+                found[name] = part(obs)
+        return found["actor"], found.get("critic", found["actor"]), after
+
+    def actor_features(self, obs: Nest) -> tf.Tensor:
+        """Encode for the actor alone, as acting without a memory needs no value."""
         return self.actor(obs)
+
+    def _parts(self) -> dict[str, Any]:
+        return {"actor": self.actor} if self.critic is None else {"actor": self.actor, "critic": self.critic}
 
 
 class TfMLPHead(TfLayer):
     """`[..., input_dim]` -> `[..., output_dim]`: hidden layers with the activation, a linear one last."""
 
-    def __init__(
-        self, input_dim: int, output_dim: int, hidden: Sequence[int], activation: str, gain: float
-    ) -> None:
+    def __init__(self, config: MLPHeadConfig) -> None:
         super().__init__()
-        sizes = [input_dim, *hidden]
-        layers = [dense(inputs, outputs, gain=math.sqrt(2.0)) for inputs, outputs in pairwise(sizes)]
-        self.layers = [*layers, dense(sizes[-1], output_dim, gain=gain)]
-        self.activation_name = activation
-        self._activation = ACTIVATIONS[activation]
+        name, sizes = config.initializer, [config.input_dim, *config.hidden]
+        hidden = [dense(*ends, gain=math.sqrt(2.0), initializer=name) for ends in pairwise(sizes)]
+        last = dense(sizes[-1], config.output_dim, gain=config.gain, initializer=name)
+        self.layers = [*hidden, last]
+        self.activation_name = config.activation
+        self._activation = ACTIVATIONS[config.activation]
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
         """Map features to outputs."""
@@ -115,7 +170,7 @@ class TfMLPHead(TfLayer):
         return self.layers[-1](x)
 
     def numpy_layers(self) -> NumpyLayers | None:
-        """Return the same layers over copies of these weights."""
+        """Return the same layers over copies of these weights; None where that cannot be."""
         if type(self).__call__ is not TfMLPHead.__call__:
             return None
         hidden = len(self.layers) - 1
@@ -125,12 +180,10 @@ class TfMLPHead(TfLayer):
 class TfFreeLogStdHead(TfLayer):
     """Means from the features; the log-std is a vector of weights that no input changes."""
 
-    def __init__(
-        self, input_dim: int, output_dim: int, hidden: Sequence[int], activation: str, gain: float
-    ) -> None:
+    def __init__(self, config: FreeLogStdHeadConfig) -> None:
         super().__init__()
-        self.mean = TfMLPHead(input_dim, output_dim // 2, hidden, activation, gain)
-        self.log_std = tf.Variable(tf.zeros([output_dim // 2]), name="log_std")
+        self.mean = TfMLPHead(replace(config, output_dim=config.output_dim // 2))
+        self.log_std = tf.Variable(tf.zeros([config.output_dim // 2]), name="log_std")
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
         """Return `[mean, log_std]`, `[..., output_dim]`."""
@@ -138,19 +191,35 @@ class TfFreeLogStdHead(TfLayer):
         return tf.concat([mean, tf.broadcast_to(self.log_std, tf.shape(mean))], axis=-1)
 
     def numpy_layers(self) -> NumpyLayers | None:
-        """Return the same layers over copies of these weights."""
+        """Return the same layers over copies of these weights; None where that cannot be."""
         if type(self).__call__ is not TfFreeLogStdHead.__call__:
             return None
         layers = self.mean.numpy_layers()
         return layers and layers.with_constant(self.log_std.numpy())
 
 
-def dense(inputs: int, outputs: int, *, gain: float) -> _Linear:
-    """Make a linear layer with orthogonal weights and zero biases."""
+def initial_state(layer: Any) -> dict[str, Any]:
+    """Return the state that a layer starts from, `{}` for one without a memory."""
+    make = getattr(layer, "initial_state", None)
+    return {} if make is None else make()
+
+
+def generator() -> np.random.Generator:
+    """Return what initial weights are drawn from: outside of `initial_weights_from` TensorFlow's seed decides."""
     rng = current_generator()
-    if rng is None:  # then the user's tf.random.set_seed decides
-        rng = np.random.default_rng(int(tf.random.uniform([], maxval=2**62, dtype=tf.int64)))
-    return _Linear(inputs, outputs, gain=gain, rng=rng)
+    if rng is not None:
+        return rng
+    return np.random.default_rng(int(tf.random.uniform([], maxval=2**62, dtype=tf.int64)))
+
+
+def parameter(array: np.ndarray[Any, Any]) -> tf.Variable:
+    """Return an array as a variable of float32."""
+    return tf.Variable(tf.convert_to_tensor(array, tf.float32))
+
+
+def dense(inputs: int, outputs: int, *, gain: float, initializer: str = "orthogonal") -> _Linear:
+    """Make a linear layer with weights by the name of an initializer and zero biases."""
+    return _Linear(initial_weights(initializer, generator(), (outputs, inputs), gain=gain))
 
 
 def numpy_layers(layers: Sequence[tf.Module], activations: Sequence[str]) -> NumpyLayers | None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from torch import Tensor, nn
 
 from rlmodule_core import (
@@ -22,22 +25,20 @@ from rlmodule_torch.layers import (
 )
 
 
+LAYERS: dict[type[ModelConfig], Callable[[Any], nn.Module]] = {
+    ActorCriticEncoderConfig: TorchActorCriticEncoder,
+    FreeLogStdHeadConfig: TorchFreeLogStdHead,
+    MLPEncoderConfig: TorchMLPEncoder,
+    MLPHeadConfig: TorchMLPHead,
+}
+"""Class of a config -> the layer that it is handed to. A subclass gets its nearest base's."""
+
+
 def build(config: ModelConfig) -> nn.Module:
     """Return the layer that a model config describes. Raises TypeError for an unknown config."""
-    match config:
-        case MLPEncoderConfig():
-            return TorchMLPEncoder(config.input_dim, config.hidden, config.activation, config.gain)
-        case ActorCriticEncoderConfig():
-            critic = None if config.shared else config.base.build("torch")
-            return TorchActorCriticEncoder(config.base.build("torch"), critic)
-        case FreeLogStdHeadConfig():
-            return TorchFreeLogStdHead(
-                config.input_dim, config.output_dim, config.hidden, config.activation, config.gain
-            )
-        case MLPHeadConfig():
-            return TorchMLPHead(
-                config.input_dim, config.output_dim, config.hidden, config.activation, config.gain
-            )
+    for cls in type(config).__mro__:
+        if cls in LAYERS:
+            return LAYERS[cls](config)
     raise TypeError(
         f"{type(config).__name__} is not known to rlmodule_torch: give the class its own build(framework)"
     )

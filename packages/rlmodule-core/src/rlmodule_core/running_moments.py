@@ -1,0 +1,43 @@
+"""Mean and variance of everything seen so far, one batch at a time.
+
+Source: Chan, Golub and LeVeque 1983, "Algorithms for computing the sample variance", the pairwise rule.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+
+class Moments(NamedTuple):
+    """Of `count` rows."""
+
+    mean: Array  # [*shape]
+    var: Array  # [*shape], divided by n
+    count: int
+
+
+def updated_moments(old: Moments, rows: Array) -> Moments:
+    """Return the moments of the old rows and of `rows` `[N, *shape]` together, in float64.
+
+    A row that holds a NaN or an infinity is left out.
+
+    >>> updated_moments(Moments(np.zeros(1), np.ones(1), 0), np.array([[1.0], [3.0], [np.nan]]))
+    Moments(mean=array([2.]), var=array([1.]), count=2)
+    """
+    rows = np.asarray(rows, np.float64)
+    rows = rows[np.isfinite(rows).reshape(len(rows), -1).all(axis=1)]
+    if not len(rows):
+        return old
+    count = old.count + len(rows)
+    if not old.count:
+        return Moments(rows.mean(axis=0), rows.var(axis=0), count)
+    old_mean, old_var = np.asarray(old.mean, np.float64), np.asarray(old.var, np.float64)
+    delta = rows.mean(axis=0) - old_mean
+    mean = old_mean + delta * len(rows) / count
+    spread = old_var * old.count + rows.var(axis=0) * len(rows) + delta**2 * old.count * len(rows) / count
+    return Moments(mean, spread / count, count)
