@@ -8,15 +8,17 @@ from __future__ import annotations
 import abc
 from collections.abc import Mapping
 from pathlib import Path
+from types import NoneType
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
 
 from rlmodule_core.columns import Columns
+from rlmodule_core.distribution import Distribution
+from rlmodule_core.module_config import RLModuleConfig
 from rlmodule_core.spaces import spec_from_space
 from rlmodule_specs import CallChecker, SpecType
 
 if TYPE_CHECKING:
     from rlmodule_core.catalog_protocol import CatalogClass
-    from rlmodule_core.module_config import RLModuleConfig
     from rlmodule_core.multi_agent import MultiAgentRLModule
 
 Batch: TypeAlias = Mapping[Any, Any]
@@ -50,14 +52,27 @@ class RLModuleMeta(abc.ABCMeta):
         return made
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
-        """Build a module; TypeError that names the forwards which its class lacks."""
+        """Build a module; TypeError that names the forwards which its class lacks, or a forgotten super()."""
         missing = [name for name in sorted(cls.__abstractmethods__) if name.startswith("_forward_")]
         if missing:
             raise TypeError(
                 f"{cls.__name__} cannot be built: it lacks {', '.join(missing)}; "
                 "each takes the batch, a mapping, and returns a dict"
             )
-        module = super().__call__(*args, **kwargs)
+        made: Any = cls
+        module = made.__new__(made, *args, **kwargs)
+        failure = None
+        try:
+            module.__init__(*args, **kwargs)
+        except AttributeError as error:  # a layer or the config, used before there can be one
+            failure = error
+        if "config" not in vars(module):
+            raise TypeError(
+                f"{cls.__name__}.__init__: the constructor of the base did not run; call "
+                "super().__init__(config) first, then make the layers"
+            ) from failure
+        if failure is not None:
+            raise failure
         module._finish()
         return module
 
@@ -77,7 +92,16 @@ class RLModule(metaclass=RLModuleMeta):
     """What the module was built from; None where its constructor passed None. It is typed as if it
     were always there, since a module that reads it was given one."""
 
+    action_dist_classes: ClassVar[tuple[type, ...]] = (Distribution,)
+    """What the default output specs take for an `action_dist`: ours, and what the framework has itself."""
+
     def __init__(self, config: RLModuleConfig | None = None) -> None:
+        if not isinstance(config, (RLModuleConfig, NoneType)):
+            raise ValueError(
+                f"{type(self).__name__}: config: expected an RLModuleConfig or None, got "
+                f"{type(config).__qualname__}; pass RLModuleConfig(observation_space=..., action_space=...), "
+                "or build the module from its SingleAgentRLModuleSpec with build()"
+            )
         self.config = config  # type: ignore[assignment]  # see above
 
     def _finish(self) -> None:
@@ -165,12 +189,12 @@ class RLModule(metaclass=RLModuleMeta):
         return {}
 
     def output_specs_exploration(self) -> SpecType:
-        """Return what exploring must give: an action distribution."""
-        return [Columns.ACTION_DIST]
+        """Return what exploring must give: an action distribution, ours or the framework's own."""
+        return {Columns.ACTION_DIST: self.action_dist_classes}
 
     def output_specs_inference(self) -> SpecType:
-        """Return what acting must give: an action distribution."""
-        return [Columns.ACTION_DIST]
+        """Return what acting must give: an action distribution, ours or the framework's own."""
+        return {Columns.ACTION_DIST: self.action_dist_classes}
 
     def _input_specs(self) -> SpecType:
         space = None if self.config is None else self.config.observation_space

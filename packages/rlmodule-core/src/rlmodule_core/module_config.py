@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
+
+import gymnasium as gym
 
 from rlmodule_core.class_names import class_name, resolve_class
 from rlmodule_core.json_values import Json, from_json, to_json
@@ -25,7 +27,10 @@ SPACES = ("observation_space", "action_space")
 
 @dataclass(kw_only=True)
 class RLModuleConfig:
-    """The one argument of an RLModule's constructor."""
+    """The one argument of an RLModule's constructor.
+
+    Raises ValueError for a space that is none, settings that are no mapping, and a catalog that is no class.
+    """
 
     observation_space: AnySpace = None
     action_space: AnySpace = None
@@ -33,7 +38,13 @@ class RLModuleConfig:
     catalog_class: CatalogClass | None = None
 
     def __post_init__(self) -> None:
-        """Give `Discrete.n` as Python's int, which Keras insists on for the size of a layer."""
+        """Check the kinds; give `Discrete.n` as Python's int, which Keras insists on for a layer's size."""
+        problems = wrong_kinds(self)
+        if self.model_config_dict is None:
+            problems.append("model_config_dict: expected a dict, {} for no settings, got None")
+        if problems:
+            raise ValueError(f"RLModuleConfig: {'; '.join(problems)}")
+        self.model_config_dict = as_plain_dict(self.model_config_dict)
         self.observation_space = with_plain_sizes(self.observation_space)
         self.action_space = with_plain_sizes(self.action_space)
 
@@ -80,6 +91,28 @@ class RLModuleConfig:
             model_config_dict=from_json(data["model_config_dict"]),
             catalog_class=named_catalog(data["catalog_class"], catalog_class, trusted_packages),
         )
+
+
+def wrong_kinds(recipe: Any) -> list[str]:
+    """Say which fields of a config or a spec are set to what their names do not promise."""
+    space = "a gymnasium space"
+    promised: dict[str, tuple[str, Any]] = {
+        "observation_space": (space, gym.Space),
+        "action_space": (space, gym.Space),
+        "model_config_dict": ("a dict", Mapping),
+        "catalog_class": ("a class of catalogs, PPOCatalog say", Callable),
+    }
+    values = {name: getattr(recipe, name) for name in promised}
+    return [
+        f"{name}: expected {expected}, got {values[name]!r} ({type(values[name]).__qualname__})"
+        for name, (expected, kind) in promised.items()
+        if values[name] is not None and not isinstance(values[name], kind)
+    ]
+
+
+def as_plain_dict(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings as the plain dict that a file gives back; a plain dict as it is."""
+    return settings if type(settings) is dict else dict(settings)
 
 
 def check_keys(data: object, wanted: set[str], *, where: str) -> None:

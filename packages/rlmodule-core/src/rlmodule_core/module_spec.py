@@ -6,12 +6,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Self
 
-import gymnasium as gym
-
 from rlmodule_core.class_names import class_name, resolve_class
 from rlmodule_core.json_values import Json
 from rlmodule_core.module import RLModule
-from rlmodule_core.module_config import AnySettings, AnySpace, RLModuleConfig, check_keys
+from rlmodule_core.module_config import AnySettings, AnySpace, RLModuleConfig, check_keys, wrong_kinds
 from rlmodule_core.spaces import with_plain_sizes
 
 if TYPE_CHECKING:
@@ -41,7 +39,10 @@ class SingleAgentRLModuleSpec:
                 f"SingleAgentRLModuleSpec.build: {', '.join(missing)} not set; pass them to the spec, or "
                 "give the spec to an algorithm's config, which fills in what the environment tells"
             )
-        problems = _wrong_kinds(self)
+        problems = wrong_kinds(self)
+        if not (isinstance(self.module_class, type) and issubclass(self.module_class, RLModule)):
+            found = f"got {self.module_class!r}{_hint(self.module_class)}"
+            problems.insert(0, f"module_class: expected a subclass of RLModule, {found}")
         if problems:
             raise ValueError(f"SingleAgentRLModuleSpec.build: {'; '.join(problems)}")
         return self.module_class(self.get_rl_module_config())
@@ -127,22 +128,12 @@ class SingleAgentRLModuleSpec:
         )
 
 
-def _wrong_kinds(spec: SingleAgentRLModuleSpec) -> list[str]:
-    """Say which fields are not what their names promise."""
-    is_module = isinstance(spec.module_class, type) and issubclass(spec.module_class, RLModule)
-    found = {
-        "module_class: expected a subclass of RLModule": (is_module, spec.module_class),
-        "observation_space: expected a gymnasium space": (
-            isinstance(spec.observation_space, gym.Space),
-            spec.observation_space,
-        ),
-        "action_space: expected a gymnasium space": (
-            isinstance(spec.action_space, gym.Space),
-            spec.action_space,
-        ),
-        "model_config_dict: expected a dict": (
-            isinstance(spec.model_config_dict, Mapping),
-            spec.model_config_dict,
-        ),
-    }
-    return [f"{expected}, got {value!r}" for expected, (good, value) in found.items() if not good]
+def _hint(module_class: object) -> str:
+    """Say what to pass where the mistake is a usual one."""
+    if isinstance(module_class, RLModule):
+        return f"; pass the class, {type(module_class).__name__}, not a module"
+    from rlmodule_core.multi_agent import MultiAgentRLModule
+
+    if isinstance(module_class, type) and issubclass(module_class, MultiAgentRLModule):
+        return "; pass it as MultiAgentRLModuleSpec(marl_module_class=...)"
+    return ""

@@ -6,17 +6,14 @@ A batch is `{id: batch of that module}`, the output `{id: output}`.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self, TypeVar
+from typing import Any, ClassVar, NamedTuple, Self, TypeVar
 
+from rlmodule_core.framework_container import in_framework
 from rlmodule_core.module import Batch, Output, RLModule, State
+from rlmodule_core.multi_agent_config import MultiAgentRLModuleConfig as MultiAgentRLModuleConfig
 from rlmodule_core.nested_dict import NestedDict
 from rlmodule_core.state import check_same_state, flatten_state, nest_state, tie_problems, with_ties
-
-if TYPE_CHECKING:
-    from rlmodule_core.module_spec import SingleAgentRLModuleSpec
 
 DEFAULT_MODULE_ID = "default_policy"
 OWN = "__own__"
@@ -35,13 +32,6 @@ class Place(NamedTuple):
         return f"{self.module_id}.{self.name}"
 
 
-@dataclass(kw_only=True)
-class MultiAgentRLModuleConfig:
-    """The recipes of all modules, by id."""
-
-    modules: dict[str, SingleAgentRLModuleSpec] = field(default_factory=dict)
-
-
 class MultiAgentRLModule(Mapping[str, RLModule]):
     """Several RLModules by id. Override `build()` to share parts between them.
 
@@ -54,12 +44,17 @@ class MultiAgentRLModule(Mapping[str, RLModule]):
     """The class as its author wrote it, before it became a framework's."""
 
     def __init__(self, config: MultiAgentRLModuleConfig | None = None) -> None:
+        if config is not None and not isinstance(config, MultiAgentRLModuleConfig):
+            raise ValueError(
+                f"{type(self).__name__}: config: expected a MultiAgentRLModuleConfig or None, got "
+                f"{type(config).__qualname__}; pass MultiAgentRLModuleConfig(modules={{module id: spec}}), "
+                "or build it with MultiAgentRLModuleSpec(module_specs={module id: spec}).build()"
+            )
         self.config = config or MultiAgentRLModuleConfig()
         self._rl_modules: Mapping[str, RLModule] = {}
         self._added_ids: set[str] = set()  # those that `build` did not make
         self.build()
-        if self.config.modules and not self._rl_modules:
-            raise ValueError(f"{type(self).__name__}.build: set self._rl_modules to {{module id: module}}")
+        self._require_built()
         self._settle()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -80,6 +75,18 @@ class MultiAgentRLModule(Mapping[str, RLModule]):
         if incomplete:
             raise ValueError(f"MultiAgentRLModule.build: not set for {'; '.join(incomplete)}")
         self._rl_modules = {key: spec.build() for key, spec in self.config.modules.items()}
+
+    def _require_built(self) -> None:
+        """Raise ValueError unless `build` filled `self._rl_modules` with modules by id."""
+        expected = f"{type(self).__name__}.build: set self._rl_modules to {{module id: module}}"
+        if not hasattr(self._rl_modules, "items"):  # which an nn.ModuleDict has too
+            raise ValueError(f"{expected}, got {type(self._rl_modules).__name__}")
+        kinds = {key: type(module) for key, module in self._rl_modules.items()}
+        odd = [f"{key!r} is {kind.__name__}" for key, kind in kinds.items() if not issubclass(kind, RLModule)]
+        if odd:
+            raise ValueError(f"{expected}, but {', '.join(odd)}, which is no RLModule")
+        if self.config.modules and not kinds:
+            raise ValueError(expected)
 
     # --- the framework's own container --------------------------------------------------------
 
@@ -270,26 +277,3 @@ MultiAgentRLModule.written_in = MultiAgentRLModule
 
 def _joined(by_id: Mapping[str, Mapping[str, Any]]) -> dict[Place, Any]:
     return {Place(key, name): value for key, flat in by_id.items() for name, value in flat.items()}
-
-
-@cache
-def in_framework(cls: type[MultiAgentRLModule], kind: type[MultiAgentRLModule]) -> type[MultiAgentRLModule]:
-    """Return the class that is both: what its author wrote, and the framework's container."""
-    if issubclass(kind, cls):
-        return kind
-    names = {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
-    both: Any = type(cls.__name__, (cls, kind), {**names, "__reduce_ex__": _reduce})
-    both.written_in = cls
-    made: type[MultiAgentRLModule] = both
-    return made
-
-
-def _reduce(self: MultiAgentRLModule, protocol: Any) -> Any:
-    """Pickle by the two classes it was made of: no module has it by name."""
-    kind = next(base for base in type(self).__bases__ if base is not self.written_in)
-    return _empty, (self.written_in, kind), self.__getstate__()
-
-
-def _empty(cls: type[MultiAgentRLModule], kind: type[MultiAgentRLModule]) -> MultiAgentRLModule:
-    made = in_framework(cls, kind)
-    return made.__new__(made)

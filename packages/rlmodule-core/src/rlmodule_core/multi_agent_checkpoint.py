@@ -11,7 +11,8 @@ from rlmodule_core.class_names import class_name, resolve_class, unnameable
 from rlmodule_core.module_checkpoint import in_words, rebuilt, written_recipe, written_spec
 from rlmodule_core.module_config import check_keys
 from rlmodule_core.module_spec import SingleAgentRLModuleSpec
-from rlmodule_core.multi_agent import OWN, MultiAgentRLModule, MultiAgentRLModuleConfig
+from rlmodule_core.multi_agent import OWN, MultiAgentRLModule
+from rlmodule_core.multi_agent_config import MultiAgentRLModuleConfig
 from rlmodule_core.state import tied_names
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Self, TypeAlias
 
 from rlmodule_core.module_spec import SingleAgentRLModuleSpec
-from rlmodule_core.multi_agent import MultiAgentRLModule, MultiAgentRLModuleConfig
+from rlmodule_core.multi_agent import MultiAgentRLModule
+from rlmodule_core.multi_agent_config import MultiAgentRLModuleConfig, require_recipes
 
 
 @dataclass(kw_only=True)
@@ -33,16 +34,7 @@ class MultiAgentRLModuleSpec:
                 f"{'not set' if self.module_specs is None else 'one template without ids'}; pass "
                 "{module id: SingleAgentRLModuleSpec}, or give the spec to an algorithm's config"
             )
-        odd = [
-            f"{key!r} is {spec!r}"
-            for key, spec in self.module_specs.items()
-            if not (isinstance(key, str) and isinstance(spec, SingleAgentRLModuleSpec))
-        ]
-        if odd:
-            raise ValueError(
-                "MultiAgentRLModuleSpec: module_specs: expected {module id: SingleAgentRLModuleSpec}, but "
-                + "; ".join(odd)
-            )
+        require_recipes(self.module_specs, where="MultiAgentRLModuleSpec: module_specs")
         return self.module_specs
 
     def build(self) -> MultiAgentRLModule:

@@ -15,6 +15,7 @@ from rlmodule_core.module import Batch, Output, State
 from rlmodule_core.nest import map_nest
 from rlmodule_core.state import check_same_state, flatten_state, nest_state, with_ties
 from rlmodule_tf.bridge import as_array, no_grad, to_tensors
+from rlmodule_tf.distributions.native import _SampleLogProbEntropy
 
 if TYPE_CHECKING:
     from rlmodule_tf.multi_agent import TfMultiAgentRLModule
@@ -68,6 +69,7 @@ class TfRLModule(_OwnsVariables, RLModule):
     """
 
     framework: ClassVar[str] = "tf"
+    action_dist_classes: ClassVar[tuple[type, ...]] = (Distribution, _SampleLogProbEntropy)
 
     def __init__(self, config: RLModuleConfig | None = None) -> None:
         tf.Module.__init__(self)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rlmodule_core import RLModule, RLModuleConfig
+from rlmodule_core import Distribution, RLModule, RLModuleConfig
 from rlmodule_core.module import Batch, Output, State
 from rlmodule_core.state import check_same_state, flatten_state, nest_state, with_ties
 from rlmodule_torch.bridge import as_array
@@ -24,6 +24,7 @@ class TorchRLModule(nn.Module, RLModule):
     """
 
     framework: ClassVar[str] = "torch"
+    action_dist_classes: ClassVar[tuple[type, ...]] = (Distribution, torch.distributions.Distribution)
 
     def __init__(self, config: RLModuleConfig | None = None) -> None:
         nn.Module.__init__(self)

@@ -13,7 +13,7 @@ from rlmodule_tf.distributions.deterministic import TfDeterministic
 
 
 @runtime_checkable
-class _Native(Protocol):
+class _SampleLogProbEntropy(Protocol):
     """What we ask of a foreign distribution; TensorFlow itself has none."""
 
     def sample(self) -> Any: ...
@@ -83,7 +83,7 @@ def as_distribution(value: object) -> Distribution[tf.Tensor]:
     """
     if isinstance(value, Distribution):
         return value
-    if isinstance(value, _Native):
+    if isinstance(value, _SampleLogProbEntropy):
         return TfNative(value)
     raise TypeError(
         f"action_dist: expected a Distribution or an object with sample, log_prob and entropy, "

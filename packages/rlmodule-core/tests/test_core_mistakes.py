@@ -1,0 +1,207 @@
+"""What newcomers get wrong is refused where it was written, in words that say what to write instead."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from rlmodule_core import (
+    MultiAgentRLModule,
+    MultiAgentRLModuleConfig,
+    MultiAgentRLModuleSpec,
+    NumpyCategorical,
+    NumpyRLModule,
+    RLModule,
+    RLModuleConfig,
+    SingleAgentRLModuleSpec,
+    State,
+)
+from rlmodule_specs import SpecError
+
+BOX, TWO = spaces.Box(-1, 1, (4,)), spaces.Discrete(2)
+
+
+class Mine(NumpyRLModule):
+    """Returns what it is told to."""
+
+    returned: ClassVar[Any] = {"action_dist": NumpyCategorical(np.zeros((3, 2)))}
+
+    def _forward_exploration(self, batch: Any) -> Any:
+        return self.returned
+
+    _forward_inference = _forward_exploration
+
+    def get_state(self) -> State:
+        return {}
+
+    def set_state(self, state: State) -> None:
+        pass
+
+
+class NoSuper(Mine):
+    def __init__(self, config: RLModuleConfig) -> None:
+        self.size = 3
+
+
+class ReadsTooEarly(Mine):
+    def __init__(self, config: RLModuleConfig) -> None:
+        self.size = self.config.observation_space.shape
+
+
+class Typo(Mine):
+    def __init__(self, config: RLModuleConfig) -> None:
+        super().__init__(config)
+        self.size = self.config.observation_spaces  # type: ignore[attr-defined]
+
+
+def recipe(**fields: Any) -> SingleAgentRLModuleSpec:
+    given: dict[str, Any] = {
+        "module_class": Mine,
+        "observation_space": BOX,
+        "action_space": TWO,
+        "model_config_dict": {},
+    }
+    return SingleAgentRLModuleSpec(**(given | fields))
+
+
+def many(modules: Any) -> MultiAgentRLModule:
+    return MultiAgentRLModule(MultiAgentRLModuleConfig(modules=modules))
+
+
+def filled_with(value: Any) -> MultiAgentRLModule:
+    class Filled(MultiAgentRLModule):
+        def build(self) -> None:
+            self._rl_modules = value
+
+    return Filled(MultiAgentRLModuleConfig(modules={"a": recipe()}))
+
+
+MISTAKES: dict[str, tuple[Callable[[], Any], str]] = {
+    "recipes in place of the config of many": (
+        lambda: MultiAgentRLModule({"a": recipe()}),  # type: ignore[arg-type]
+        r"MultiAgentRLModule: config: expected a MultiAgentRLModuleConfig or None, got dict; "
+        r"pass MultiAgentRLModuleConfig\(modules=\{module id: spec\}\)",
+    ),
+    "nothing by an empty dict": (lambda: MultiAgentRLModule({}), "or None, got dict"),  # type: ignore[arg-type]
+    "the recipe of many in place of its config": (
+        lambda: MultiAgentRLModule(MultiAgentRLModuleSpec(module_specs={"a": recipe()})),  # type: ignore[arg-type]
+        r"got MultiAgentRLModuleSpec; .*or build it with MultiAgentRLModuleSpec\(.*\)\.build\(\)",
+    ),
+    "a class in place of a recipe": (
+        lambda: many({"a": Mine}),
+        r"MultiAgentRLModuleConfig: modules: expected \{module id: Single.*Spec\}, but 'a' is <class",
+    ),
+    "a module in place of a recipe": (lambda: many({"a": Mine()}), "but 'a' is <.*Mine object"),
+    "an id that is no str": (lambda: many({1: recipe()}), "but 1 is SingleAgentRLModuleSpec"),
+    "a list of recipes": (lambda: many([recipe()]), r"SingleAgentRLModuleSpec\}, got list"),
+    "one recipe without an id": (lambda: many(recipe()), "got SingleAgentRLModuleSpec"),
+    "a build that sets a module": (lambda: filled_with(Mine()), "to {module id: module}, got Mine"),
+    "a build that sets layers": (
+        lambda: filled_with({"a": Mine(), "b": 3}),
+        "Filled.build: set self._rl_modules to {module id: module}, but 'b' is int, which is no RLModule",
+    ),
+    "a dict in place of the config": (
+        lambda: Mine({"observation_space": BOX}),  # type: ignore[arg-type]
+        r"Mine: config: expected an RLModuleConfig or None, got dict; pass RLModuleConfig\(observation",
+    ),
+    "a recipe in place of the config": (
+        lambda: Mine(recipe()),  # type: ignore[arg-type]
+        r"got SingleAgentRLModuleSpec; .* from its SingleAgentRLModuleSpec with build\(\)",
+    ),
+    "sizes in place of spaces": (
+        lambda: RLModuleConfig(observation_space=(4,), action_space=2),
+        r"RLModuleConfig: observation_space: expected a gymnasium space, got \(4,\) \(tuple\); "
+        r"action_space: expected a gymnasium space, got 2 \(int\)",
+    ),
+    "no settings": (
+        lambda: RLModuleConfig(model_config_dict=None),  # type: ignore[arg-type]
+        "model_config_dict: expected a dict, {} for no settings, got None",
+    ),
+    "a list of settings": (
+        lambda: RLModuleConfig(model_config_dict=["relu"]),  # type: ignore[arg-type]
+        r"model_config_dict: expected a dict, got \['relu'\] \(list\)",
+    ),
+    "a catalog by its name": (
+        lambda: recipe(catalog_class="PPOCatalog").build(),
+        r"catalog_class: expected a class of catalogs, PPOCatalog say, got 'PPOCatalog' \(str\)",
+    ),
+    "a module in place of its class": (
+        lambda: recipe(module_class=Mine()).build(),
+        "module_class: expected a subclass of RLModule, got .*; pass the class, Mine, not a module",
+    ),
+    "a container in place of a module": (
+        lambda: recipe(module_class=MultiAgentRLModule).build(),
+        r"got <class .*MultiAgentRLModule'>; pass it as MultiAgentRLModuleSpec\(marl_module_class=\.\.\.\)",
+    ),
+    "a foreign class": (lambda: recipe(module_class=dict).build(), "of RLModule, got <class 'dict'>$"),
+}
+
+
+@pytest.mark.parametrize(("make", "message"), MISTAKES.values(), ids=MISTAKES)
+def test_a_wrong_argument_is_a_value_error_that_says_what_to_pass(
+    make: Callable[[], Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+@pytest.mark.parametrize("cls", [NoSuper, ReadsTooEarly])
+def test_a_constructor_that_forgets_super_is_told_to_call_it(cls: Any) -> None:
+    with pytest.raises(
+        TypeError, match=rf"{cls.__name__}\.__init__: .*call super\(\).__init__\(config\) first"
+    ):
+        cls(RLModuleConfig())
+
+
+def test_another_mistake_in_a_constructor_stays_the_error_that_it_is() -> None:
+    with pytest.raises(AttributeError, match="has no attribute 'observation_spaces'"):
+        Typo(RLModuleConfig())
+
+
+@pytest.mark.parametrize("phase", ["exploration", "inference"])
+@pytest.mark.parametrize(
+    ("returned", "problem"),
+    [
+        (None, "(root):  expected a mapping with key 'action_dist', got None"),
+        (np.zeros(2), "(root):  expected a mapping with key 'action_dist', got numpy float64 [2]"),
+        (
+            {"action_dist": np.zeros((3, 2))},
+            "action_dist:  expected rlmodule_core.distribution.Distribution, got numpy float64 [3, 2]",
+        ),
+        ({"action_dist": "left"}, "action_dist:  expected rlmodule_core.distribution.Distribution, got str"),
+    ],
+)
+def test_an_output_without_a_distribution_is_refused_at_once(
+    phase: str, returned: Any, problem: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = Mine(RLModuleConfig())
+    monkeypatch.setattr(Mine, "returned", returned)
+
+    with pytest.raises(SpecError) as caught:
+        getattr(module, f"forward_{phase}")({"obs": 1})
+
+    expected = f"Mine.forward_{phase}: the output breaks output_specs_{phase}() in 1 place\n  {problem}"
+    assert str(caught.value) == expected
+
+
+def test_training_that_returns_no_mapping_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Mine, "returned", None)
+    with pytest.raises(SpecError, match=r"Mine.forward_train: .*\n  \(root\):  expected a mapping, got None"):
+        Mine(RLModuleConfig()).forward_train({"obs": 1})
+
+
+def test_settings_of_another_mapping_reach_the_module_as_a_dict() -> None:
+    settings = RLModuleConfig(model_config_dict=MappingProxyType({"a": 1})).model_config_dict  # type: ignore[arg-type]
+
+    assert type(settings) is dict
+    assert settings == {"a": 1}
+
+
+def test_a_base_that_cannot_be_built_is_no_recipe_either() -> None:
+    with pytest.raises(TypeError, match="RLModule cannot be built: it lacks _forward_exploration"):
+        recipe(module_class=RLModule).build()

@@ -1,0 +1,70 @@
+"""What acting may return: a distribution, ours or a foreign one, and nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import tensorflow as tf
+from gymnasium import spaces
+
+from rlmodule_core import RLModuleConfig
+from rlmodule_specs import SpecError
+from rlmodule_tf import TfCategorical, TfRLModule
+
+BATCH = {"obs": tf.ones([4, 3])}
+
+
+class Foreign:
+    """Named as TensorFlow Probability names things."""
+
+    def __init__(self, logits: Any) -> None:
+        self.inputs = logits
+
+    def sample(self) -> Any:
+        return tf.argmax(self.inputs, axis=-1)
+
+    def log_prob(self, value: Any) -> Any:
+        return tf.zeros_like(value)
+
+    def entropy(self) -> Any:
+        return tf.zeros_like(self.inputs[..., 0])
+
+
+class Returning(TfRLModule):
+    """Gives what `kind` makes of the logits."""
+
+    def __init__(self, kind: Any) -> None:
+        super().__init__(
+            RLModuleConfig(observation_space=spaces.Box(-1, 1, (3,)), action_space=spaces.Discrete(2))
+        )
+        self.weight, self.kind = tf.Variable(tf.ones([3, 2])), kind
+
+    def _forward_exploration(self, batch: Any) -> Any:
+        return {"action_dist": self.kind(tf.matmul(batch["obs"], self.weight))}
+
+    _forward_inference = _forward_exploration
+
+
+@pytest.mark.parametrize("phase", ["exploration", "inference"])
+def test_a_raw_tensor_as_action_dist_is_refused_at_once_with_what_to_return(phase: str) -> None:
+    module = Returning(lambda logits: logits)
+
+    with pytest.raises(SpecError) as caught:
+        getattr(module, f"forward_{phase}")(BATCH)
+
+    assert str(caught.value) == (
+        f"Returning.forward_{phase}: the output breaks output_specs_{phase}() in 1 place\n"
+        "  action_dist:  expected rlmodule_core.distribution.Distribution or "
+        "rlmodule_tf.distributions.native._SampleLogProbEntropy, got tf float32 [4, 2]"
+    )
+
+
+@pytest.mark.parametrize("phase", ["exploration", "inference"])
+@pytest.mark.parametrize("kind", [TfCategorical, Foreign])
+def test_both_kinds_of_distribution_pass_eagerly_and_in_a_graph(kind: Any, phase: str) -> None:
+    forward = getattr(Returning(kind), f"forward_{phase}")
+    graph = tf.function(lambda obs: forward({"obs": obs})["action_dist"].sample())
+
+    assert forward(BATCH)["action_dist"].sample().shape == (4,)
+    assert graph(BATCH["obs"]).shape == (4,)
