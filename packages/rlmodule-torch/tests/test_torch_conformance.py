@@ -85,7 +85,7 @@ class Normalizing(DiscreteBCTorchModule):
 
     def __init__(self, config: RLModuleConfig) -> None:
         super().__init__(config)
-        self.policy.insert(0, nn.BatchNorm1d(4))
+        self.policy = nn.Sequential(nn.BatchNorm1d(4), self.policy)
 
 
 class TestBatchNorm(TorchRLModuleConformance):

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from gymnasium import spaces
 
+from rlmodule_core.model_config import MLPHeadConfig
 from rlmodule_core.module_config import RLModuleConfig
 from rlmodule_core.spaces import UnsupportedSpaceError
 
@@ -38,3 +39,13 @@ def discrete_bc_sizes(config: RLModuleConfig, *, where: str) -> DiscreteBCSizes:
             f"the hidden layer, [64] say, got {hiddens!r}"
         )
     return DiscreteBCSizes(obs.shape[0], hidden, int(actions.n))
+
+
+def discrete_bc_head(sizes: DiscreteBCSizes) -> MLPHeadConfig:
+    """Return the layers: one hidden of rectified units, then the logits.
+
+    They are our own, so that a state fits whatever framework it was written in.
+    """
+    return MLPHeadConfig(
+        input_dim=sizes.obs, hidden=(sizes.hidden,), output_dim=sizes.actions, activation="relu"
+    )

@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from torch import nn
-
 from rlmodule_core import Columns, NestedDict, RLModuleConfig, distribution_config
-from rlmodule_core.bc_sizes import discrete_bc_sizes
+from rlmodule_core.bc_sizes import discrete_bc_head, discrete_bc_sizes
 from rlmodule_torch.module import TorchRLModule
 
 
 class DiscreteBCTorchModule(TorchRLModule):
     """Maps `obs` `[*batch, n]` of a Box of rank 1 to `action_dist` over a Discrete space, in every phase.
 
-    `model_config_dict["fcnet_hiddens"][0]` is the size of the hidden layer. Raises ValueError for other
-    spaces and settings.
+    `model_config_dict["fcnet_hiddens"][0]` is the size of the hidden layer. Its state and its checkpoints
+    are those of its twin in the other framework. Raises ValueError for other spaces and settings.
     """
 
     def __init__(self, config: RLModuleConfig) -> None:
@@ -24,11 +22,7 @@ class DiscreteBCTorchModule(TorchRLModule):
         sizes = discrete_bc_sizes(config, where=type(self).__name__)
         self.input_dim = sizes.obs
         self.make_distribution = distribution_config(config.action_space).build("torch")
-        self.policy = nn.Sequential(
-            nn.Linear(self.input_dim, sizes.hidden),
-            nn.ReLU(),
-            nn.Linear(sizes.hidden, sizes.actions),
-        )
+        self.policy = discrete_bc_head(sizes).build("torch")
 
     def _forward_train(self, batch: NestedDict) -> Mapping[str, Any]:
         return {Columns.ACTION_DIST: self.make_distribution(self.policy(batch[Columns.OBS]))}
