@@ -3,8 +3,17 @@
 from rlmodule_algos.__about__ import __version__
 from rlmodule_algos.algorithm import Algorithm
 from rlmodule_algos.config import AlgorithmConfig
-from rlmodule_algos.envs import EnvError
+from rlmodule_algos.envs import EnvError, MultiAgentEnv
 from rlmodule_algos.ppo import PPO, PPOConfig
 from rlmodule_algos.settings import ConfigError
 
-__all__ = ["PPO", "Algorithm", "AlgorithmConfig", "ConfigError", "EnvError", "PPOConfig", "__version__"]
+__all__ = [
+    "PPO",
+    "Algorithm",
+    "AlgorithmConfig",
+    "ConfigError",
+    "EnvError",
+    "MultiAgentEnv",
+    "PPOConfig",
+    "__version__",
+]

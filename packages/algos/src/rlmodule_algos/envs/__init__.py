@@ -1,6 +1,20 @@
 """Environments, whatever they come as, seen as one stream of transitions."""
 
-from rlmodule_algos.envs.make import EnvError, EnvSource, make_vector_env
+from rlmodule_algos.envs.errors import EnvError
+from rlmodule_algos.envs.make import EnvSource, make_vector_env
+from rlmodule_algos.envs.multi_agent import MultiAgentEnv
+from rlmodule_algos.envs.multi_agent_vector import MultiAgentStep, MultiAgentVectorEnv
 from rlmodule_algos.envs.stream import EnvStream, Transition
+from rlmodule_algos.envs.sync_multi_agent import SyncMultiAgentVectorEnv
 
-__all__ = ["EnvError", "EnvSource", "EnvStream", "Transition", "make_vector_env"]
+__all__ = [
+    "EnvError",
+    "EnvSource",
+    "EnvStream",
+    "MultiAgentEnv",
+    "MultiAgentStep",
+    "MultiAgentVectorEnv",
+    "SyncMultiAgentVectorEnv",
+    "Transition",
+    "make_vector_env",
+]

@@ -9,14 +9,11 @@ from typing import Any, TypeAlias
 import gymnasium as gym
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
+from rlmodule_algos.envs.errors import EnvError, described
 from rlmodule_algos.settings import thawed
 
 EnvSource: TypeAlias = str | Callable[[Mapping[str, Any]], Any]
 """An id that gymnasium knows, or what makes an Env or VectorEnv from a mapping of settings."""
-
-
-class EnvError(ValueError):
-    """An environment that cannot be made, or does not keep gymnasium's contract."""
 
 
 def make_vector_env(
@@ -39,11 +36,6 @@ def make_vector_env(
         raise EnvError(
             f"environment {_name(source)}: it could not be made{hint}: {described(error)}"
         ) from error
-
-
-def described(error: Exception) -> str:
-    """Return the class and the text of an error that came from an environment."""
-    return f"{type(error).__name__}: {error}".removesuffix(": ")
 
 
 def _from_id(env_id: str, env_config: dict[str, Any], num_envs: int) -> VectorEnv[Any, Any, Any]:

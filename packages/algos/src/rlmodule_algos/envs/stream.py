@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium.vector import AutoresetMode, VectorEnv
 
-from rlmodule_algos.envs.make import EnvError, described
+from rlmodule_algos.envs.errors import EnvError, described
 from rlmodule_core.nest import Nest, leaves, map_nest, unflatten
 
 BoolArray = npt.NDArray[np.bool_]
@@ -29,6 +29,7 @@ class Transition(NamedTuple):
     ended: BoolArray | None  # [B] terminated or truncated; None where nobody ended
     final_obs: Nest | None  # [K, ...] what really followed the K steps that ended
     resets: BoolArray | None  # [B] rows where this was no step but a reset; None if all were steps
+    begins: BoolArray | None  # [B] rows whose next observation is the first of an episode; None: no row's
 
 
 class EnvStream:
@@ -76,7 +77,7 @@ class EnvStream:
         ended = terminated | truncated
         if not ended.any():
             self.obs = obs
-            return Transition(rewards, terminated, truncated, None, None, resets)
+            return Transition(rewards, terminated, truncated, None, None, resets, begins=resets)
         if self._mode is AutoresetMode.SAME_STEP:
             final = self._final_obs(infos, ended, like=obs)
         else:
@@ -86,7 +87,8 @@ class EnvStream:
             else:
                 obs = _single(self.env.reset(options={"reset_mask": ended})[0])
         self.obs = obs
-        return Transition(rewards, terminated, truncated, ended, final, resets)
+        begins = resets if self._mode is AutoresetMode.NEXT_STEP else ended
+        return Transition(rewards, terminated, truncated, ended, final, resets, begins)
 
     def close(self) -> None:
         """Close the environments."""

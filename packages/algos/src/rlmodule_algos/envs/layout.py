@@ -1,0 +1,65 @@
+"""The arrays that hold the values of a space, and how a value gets into a row of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+from gymnasium import spaces
+
+from rlmodule_core.nest import Nest, leaves, leaves_with_paths, map_nest, matching_leaves
+
+Array = npt.NDArray[Any]
+
+
+class Layout:
+    """Structure, shapes and dtypes of a space; float64 becomes float32, which networks compute in."""
+
+    def __init__(self, space: gym.Space[Any]) -> None:
+        """Raise ValueError for a space whose values are no arrays of one shape."""
+        self._one = _zeros(space)
+        self._leaves = leaves(self._one)
+
+    def allocate(self, rows: int) -> Nest:
+        """Return zeros, `[rows, ...]`, in memory of their own."""
+        return map_nest(lambda leaf: np.zeros((rows, *leaf.shape), leaf.dtype), self._one)
+
+    def write(self, columns: list[Array], row: int, value: Nest) -> None:
+        """Put a value of the space into a row of the leaves of what `allocate` returned.
+
+        Raises ValueError that names the leaf whose structure, shape or kind of number is not the space's.
+        """
+        found = matching_leaves(self._one, value)
+        for position, (leaf, part) in enumerate(zip(self._leaves, found, strict=True)):
+            array = np.asarray(part)
+            if array.shape != leaf.shape or not (
+                array.dtype == leaf.dtype or np.can_cast(array.dtype, leaf.dtype, "same_kind")
+            ):
+                raise ValueError(
+                    f"{self._path(position)}: expected {_kind(leaf)}, got {_kind(array)}; "
+                    "return what the observation space describes"
+                )
+            columns[position][row] = array
+
+    def _path(self, position: int) -> str:
+        path = [path for path, _leaf in leaves_with_paths(self._one)][position]
+        return f"value{path and ('' if path.startswith('[') else '.')}{path}"
+
+
+def _zeros(space: gym.Space[Any]) -> Nest:
+    match space:
+        case spaces.Dict():
+            return {key: _zeros(child) for key, child in space.spaces.items()}
+        case spaces.Tuple():
+            return tuple(_zeros(child) for child in space.spaces)
+        case spaces.Box() | spaces.Discrete() | spaces.MultiDiscrete() | spaces.MultiBinary():
+            return np.zeros(space.shape, np.float32 if space.dtype == np.float64 else space.dtype)
+    raise ValueError(
+        f"expected a Box, Discrete, MultiDiscrete, MultiBinary, or a Dict or Tuple of these, got {space}"
+    )
+
+
+def _kind(array: Array) -> str:
+    return f"{array.dtype} {list(array.shape)}"
