@@ -1,6 +1,6 @@
 """A catalog's decisions, one by one, without any framework."""
 
-from dataclasses import FrozenInstanceError, dataclass, replace
+from dataclasses import FrozenInstanceError, replace
 from itertools import pairwise
 from typing import Any
 
@@ -21,21 +21,6 @@ from rlmodule_core import (
 
 CARTPOLE: tuple[Any, Any] = spaces.Box(-np.inf, np.inf, (4,)), spaces.Discrete(2)
 ARM: tuple[Any, Any] = spaces.Box(-1, 1, (5,)), spaces.Box(-1, 1, (3,))
-
-
-@dataclass(frozen=True)
-class OwnEncoder:
-    """A config of a user's: anything with a `build`."""
-
-    output_dim: Any = 12
-
-    def build(self, framework: str) -> Any:
-        return f"layers of {framework}"
-
-
-class NamelessEncoder:
-    def build(self, framework: str) -> Any:
-        raise AssertionError("never built")
 
 
 def parameters(config: Any) -> int:
@@ -104,6 +89,12 @@ def test_the_defaults_are_these_configs() -> None:
         ("post_fcnet_activation", "elu", "get_pi_head_config", {"activation": "elu"}),
         ("post_fcnet_hiddens", (8,), "get_vf_head_config", {"hidden": (8,)}),
         ("post_fcnet_activation", "elu", "get_vf_head_config", {"activation": "elu"}),
+        ("fcnet_layer_norm", True, "get_encoder_config", {"layer_norm": True}),
+        ("encoder_latent_dim", 7, "get_encoder_config", {"hidden": (256, 256, 7)}),
+        ("encoder_latent_dim", 7, "get_pi_head_config", {"input_dim": 7}),
+        ("initializer", "xavier_normal", "get_encoder_config", {"initializer": "xavier_normal"}),
+        ("initializer", "xavier_normal", "get_pi_head_config", {"initializer": "xavier_normal"}),
+        ("initializer", "xavier_normal", "get_vf_head_config", {"initializer": "xavier_normal"}),
     ],
 )
 def test_each_setting_changes_the_config_that_it_names_and_nothing_else_of_it(
@@ -216,78 +207,9 @@ def test_an_action_space_without_a_distribution_is_refused_with_what_to_do(space
     )
 
 
-@pytest.mark.parametrize("space", [spaces.Box(0, 255, (8, 8, 3)), spaces.Discrete(3), spaces.Dict({}), None])
-def test_an_observation_space_without_an_encoder_is_refused_with_what_to_do(space: Any) -> None:
-    with pytest.raises(UnsupportedSpaceError) as caught:
-        Catalog(space, ARM[1], {}).get_encoder_config()
-    assert str(caught.value) == (
-        f"observation space: {space} is not supported. Known are: Box of rank 1. Override "
-        "Catalog.get_encoder_config to bring an encoder of your own."
-    )
-
-
-def test_an_encoder_of_ones_own_is_used_everywhere_when_one_method_is_overridden() -> None:
-    class Mine(PPOCatalog):
-        def get_encoder_config(self) -> OwnEncoder:
-            return OwnEncoder()
-
-    catalog = Mine(spaces.Text(5), CARTPOLE[1], {"vf_share_layers": True})  # never looked at
-
-    encoder = catalog.get_actor_critic_encoder_config()
-    assert encoder == ActorCriticEncoderConfig(base=OwnEncoder(), shared=True)
-    assert catalog.get_pi_head_config() == MLPHeadConfig(
-        input_dim=12, output_dim=2, activation="relu", gain=0.01
-    )
-    assert catalog.get_vf_head_config() == MLPHeadConfig(input_dim=12, output_dim=1, activation="relu")
-
-
-def test_an_actor_critic_encoder_of_ones_own_decides_what_the_heads_get() -> None:
-    class Mine(PPOCatalog):
-        def get_actor_critic_encoder_config(self) -> OwnEncoder:
-            return OwnEncoder(output_dim=31)
-
-    assert Mine(*CARTPOLE, {}).latent_dim == 31
-
-
-def test_a_distribution_of_ones_own_decides_the_size_of_the_policy_head() -> None:
-    class Mine(PPOCatalog):
-        def get_action_dist_config(self) -> DistributionConfig:
-            return DistributionConfig(kind="Deterministic", space=ARM[1], input_dim=3)
-
-    head = Mine(*ARM, {"free_log_std": True}).get_pi_head_config()
-
-    assert type(head) is MLPHeadConfig
-    assert head.output_dim == 3
-
-
-@pytest.mark.parametrize("method", ["get_pi_head_config", "get_vf_head_config"])
-def test_a_head_of_ones_own_leaves_the_other_decisions_alone(method: str) -> None:
-    mine = type("Mine", (PPOCatalog,), {method: lambda self: "own"})
-    catalog, default = mine(*CARTPOLE, {}), PPOCatalog(*CARTPOLE, {})
-
-    for name in ("get_encoder_config", "get_pi_head_config", "get_vf_head_config", "get_action_dist_config"):
-        expected = "own" if name == method else getattr(default, name)()
-        assert getattr(catalog, name)() == expected
-
-
-@pytest.mark.parametrize("encoder", [NamelessEncoder(), OwnEncoder(output_dim="12")])
-def test_an_encoder_config_without_an_output_dim_is_told_to_add_it(encoder: Any) -> None:
-    class Mine(Catalog):
-        def get_encoder_config(self) -> Any:
-            return encoder
-
-    class Whole(Catalog):
-        def get_actor_critic_encoder_config(self) -> Any:
-            return encoder
-
-    for catalog in (Mine(*CARTPOLE, {}), Whole(*CARTPOLE, {})):
-        with pytest.raises(ValueError, match=r"Encoder\w* has no output_dim, .* add an int attribute"):
-            catalog.get_vf_head_config()
-
-
 def test_an_encoder_without_layers_passes_the_observation_on() -> None:
     catalog = Catalog(*ARM, {"fcnet_hiddens": []})
-    assert encoder_config(ARM[0], ModelSettings(fcnet_hiddens=())).output_dim == 5
+    assert output_dim(encoder_config(ARM[0], ModelSettings(fcnet_hiddens=()))) == 5
     assert catalog.latent_dim == 5
 
 

@@ -5,30 +5,35 @@ from __future__ import annotations
 from typing import Any
 
 import gymnasium as gym
-from gymnasium import spaces
 
+from rlmodule_catalogs.action_masks import has_action_mask, without_action_mask
+from rlmodule_catalogs.leaf_encoders import leaf_encoder_config
 from rlmodule_catalogs.model_settings import ModelSettings, model_settings
+from rlmodule_catalogs.observation_encoders import encoder_config, normalizer_config
 from rlmodule_core import (
     ActorCriticEncoderConfig,
     Buildable,
     DistributionConfig,
     FreeLogStdHeadConfig,
-    MLPEncoderConfig,
     MLPHeadConfig,
-    UnsupportedSpaceError,
+    NormalizerConfig,
     distribution_config,
 )
+from rlmodule_core.encoder_configs import LeafPath
+from rlmodule_core.model_config import output_dim
 from rlmodule_core.module_config import AnySpace
 from rlmodule_core.nest import leaves
 
 GAUSSIANS = ("DiagGaussian", "SquashedGaussian")
+POLICY_GAIN = 0.01  # the first policy is nearly uniform
+VALUE_GAIN = 1.0
 
 
 class Catalog:
     """Decides the architecture of an actor-critic module from its spaces and settings.
 
-    Raises ValueError at construction for unknown or ill-typed settings, and UnsupportedSpaceError
-    from the method that meets a space it cannot handle.
+    Raises ValueError at construction for settings that are unknown, ill-typed or contradict each other,
+    and UnsupportedSpaceError from the method that meets a space it cannot handle.
     """
 
     def __init__(
@@ -42,9 +47,30 @@ class Catalog:
         self.model_config_dict = model_config_dict
         self.settings: ModelSettings = model_settings(model_config_dict)
 
+    @property
+    def masks_actions(self) -> bool:
+        """Whether observations bring an `action_mask`, which is not encoded but forbids actions.
+
+        Raises ValueError for a mask that does not belong to these actions.
+        """
+        return has_action_mask(self.observation_space, self.action_space)
+
+    @property
+    def encoded_space(self) -> AnySpace:
+        """The observation space without its mask: what is encoded and normalised."""
+        return without_action_mask(self.observation_space) if self.masks_actions else self.observation_space
+
+    def get_normalizer_config(self) -> NormalizerConfig | None:
+        """Choose what is normalised by its running mean and deviation; None: nothing."""
+        return normalizer_config(self.encoded_space, self.settings)
+
     def get_encoder_config(self) -> Buildable:
-        """Choose the encoder of one observation: Box of rank 1 -> MLP."""
-        return encoder_config(self.observation_space, self.settings)
+        """Choose the encoder of one observation, memory included; see `docs/spaces-to-networks.md`."""
+        return encoder_config(self.encoded_space, self.settings, self.get_leaf_encoder_config)
+
+    def get_leaf_encoder_config(self, path: LeafPath, space: AnySpace) -> Buildable:
+        """Choose the encoder of the leaf at `path`: keys of dicts, positions in tuples; () is the whole."""
+        return leaf_encoder_config(path, space, self.settings)
 
     def get_actor_critic_encoder_config(self) -> Buildable:
         """Choose the encoder of actor and critic; override it to bring your own."""
@@ -60,66 +86,65 @@ class Catalog:
         Raises ValueError for `free_log_std` where a Box is one of several parts.
         """
         distribution = self.get_action_dist_config()
-        free_log_std = self.settings.free_log_std and distribution.kind in GAUSSIANS
-        nested = leaves(distribution.parts) if distribution.kind == "MultiDistribution" else []
-        if self.settings.free_log_std and any(part.kind in GAUSSIANS for part in nested):
-            raise ValueError(
-                f"model_config_dict: free_log_std needs an action space that is one Box, got "
-                f"{distribution.space}; leave it out, or override get_pi_head_config"
-            )
-        return (FreeLogStdHeadConfig if free_log_std else MLPHeadConfig)(
-            input_dim=self.latent_dim,
-            output_dim=distribution.input_dim,
-            hidden=self.settings.post_fcnet_hiddens,
-            activation=self.settings.post_fcnet_activation,
-            gain=0.01,  # the first policy is nearly uniform
-        )
+        return pi_head_config(self.latent_dim, distribution, self.settings)
 
     def get_vf_head_config(self) -> Buildable:
         """Choose the head that gives the value of a state."""
-        return MLPHeadConfig(
-            input_dim=self.latent_dim,
-            output_dim=1,
-            hidden=self.settings.post_fcnet_hiddens,
-            activation=self.settings.post_fcnet_activation,
-        )
+        return vf_head_config(self.latent_dim, self.settings)
 
     @property
     def latent_dim(self) -> int:
-        """The size of what the heads get: `output_dim` of the encoder's config (or of its `base`)."""
+        """The size of what the heads get: `output_dim` of the encoder's config, or of its `base`."""
         config = self.get_actor_critic_encoder_config()
-        size = getattr(getattr(config, "base", config), "output_dim", None)
-        if not isinstance(size, int):
-            raise ValueError(
-                f"{type(config).__name__} has no output_dim, which the heads need: add an int attribute "
-                "output_dim, the last size of what the encoder returns"
-            )
-        return size
-
-
-def encoder_config(space: gym.Space[Any] | None, settings: ModelSettings) -> MLPEncoderConfig:
-    """Choose the default encoder of an observation space.
-
-    >>> encoder_config(spaces.Box(-1.0, 1.0, (4,)), ModelSettings(fcnet_hiddens=(64,))).hidden
-    (64,)
-    """
-    match space:
-        case spaces.Box(shape=(size,)):
-            return MLPEncoderConfig(
-                input_dim=size, hidden=settings.fcnet_hiddens, activation=settings.fcnet_activation
-            )
-    raise UnsupportedSpaceError(
-        space,
-        where="observation space",
-        known="Box of rank 1",
-        fix="Override Catalog.get_encoder_config to bring an encoder of your own",
-    )
+        return output_dim(config if hasattr(config, "output_dim") else getattr(config, "base", config))
 
 
 def action_dist_config(space: gym.Space[Any] | None, settings: ModelSettings) -> DistributionConfig:
     """Choose the default distribution of an action space.
 
-    >>> action_dist_config(spaces.MultiDiscrete([2, 3]), ModelSettings()).input_dim
+    >>> action_dist_config(gym.spaces.MultiDiscrete([2, 3]), ModelSettings()).input_dim
     5
     """
     return distribution_config(space, squash=settings.squash_actions)
+
+
+def pi_head_config(
+    input_dim: int, distribution: DistributionConfig, settings: ModelSettings
+) -> MLPHeadConfig:
+    """Choose the policy head for a distribution.
+
+    >>> three = action_dist_config(gym.spaces.Discrete(3), ModelSettings())
+    >>> pi_head_config(8, three, ModelSettings()).output_dim
+    3
+    """
+    free_log_std = settings.free_log_std and distribution.kind in GAUSSIANS
+    nested = leaves(distribution.parts) if distribution.kind == "MultiDistribution" else []
+    if settings.free_log_std and any(part.kind in GAUSSIANS for part in nested):
+        raise ValueError(
+            f"model_config_dict: free_log_std needs an action space that is one Box, got "
+            f"{distribution.space}; leave it out, or override get_pi_head_config"
+        )
+    return (FreeLogStdHeadConfig if free_log_std else MLPHeadConfig)(
+        input_dim=input_dim,
+        output_dim=distribution.input_dim,
+        hidden=settings.post_fcnet_hiddens,
+        activation=settings.post_fcnet_activation,
+        initializer=settings.initializer,
+        gain=POLICY_GAIN,
+    )
+
+
+def vf_head_config(input_dim: int, settings: ModelSettings) -> MLPHeadConfig:
+    """Choose the value head.
+
+    >>> vf_head_config(8, ModelSettings()).output_dim
+    1
+    """
+    return MLPHeadConfig(
+        input_dim=input_dim,
+        output_dim=1,
+        hidden=settings.post_fcnet_hiddens,
+        activation=settings.post_fcnet_activation,
+        initializer=settings.initializer,
+        gain=VALUE_GAIN,
+    )
