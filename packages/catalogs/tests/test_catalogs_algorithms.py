@@ -30,7 +30,7 @@ def test_an_actor_critic_algorithm_decides_as_the_base_does(catalog_class: type[
 
 
 @pytest.mark.parametrize("catalog_class", [PPOCatalog, ImpalaCatalog, APPOCatalog, BCCatalog])
-def test_every_catalog_is_found_through_a_modules_config_and_its_file(catalog_class: type[Catalog]) -> None:
+def test_every_catalog_is_found_through_a_modules_config_and_its_file(catalog_class: Any) -> None:
     config = RLModuleConfig(
         observation_space=SPACES[0],
         action_space=SPACES[1],
@@ -68,9 +68,7 @@ def test_cloning_decides_encoder_policy_head_and_distribution(name: str) -> None
     ],
 )
 def test_cloning_has_no_critic(name: str, instead: str) -> None:
-    with pytest.raises(
-        ValueError, match=f"BCCatalog.{name}: behaviour cloning has no critic; use {instead}, or PPO"
-    ):
+    with pytest.raises(ValueError, match=f"BCCatalog.{name}: .* has no critic; use {instead}, or PPO"):
         getattr(BCCatalog(*SPACES, {}), name)()
 
 

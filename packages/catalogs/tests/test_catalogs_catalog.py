@@ -18,6 +18,7 @@ from rlmodule_core import (
     RLModuleConfig,
     UnsupportedSpaceError,
 )
+from rlmodule_core.model_config import output_dim
 
 CARTPOLE: tuple[Any, Any] = spaces.Box(-np.inf, np.inf, (4,)), spaces.Discrete(2)
 ARM: tuple[Any, Any] = spaces.Box(-1, 1, (5,)), spaces.Box(-1, 1, (3,))

@@ -176,10 +176,9 @@ def test_an_empty_leaf_or_one_of_another_kind_is_refused_with_its_path_and_what_
         "empty. Override Catalog.get_leaf_encoder_config to bring an encoder of your own, or wrap the "
         "environment."
     )
+    nested = spaces.Tuple([spaces.Dict({"a": OTHERS[0] if space is None else space})])
     with pytest.raises(UnsupportedSpaceError, match=r"observation space\[0\]\.a: "):
-        Catalog(
-            spaces.Tuple([spaces.Dict({"a": OTHERS[0] if space is None else space})]), TWO, {}
-        ).get_encoder_config()
+        Catalog(nested, TWO, {}).get_encoder_config()
     with pytest.raises(UnsupportedSpaceError, match=r"observation space: "):
         Catalog(space, TWO, {}).get_encoder_config()
 

@@ -71,6 +71,9 @@ def test_an_image_alone_goes_through_its_convolutions_only() -> None:
     assert encoder(IMAGE, fcnet_hiddens=(8,)) == config
 
 
+BITS: Any = np.bool_
+
+
 @pytest.mark.parametrize(
     ("space", "leaf"),
     [
@@ -79,7 +82,7 @@ def test_an_image_alone_goes_through_its_convolutions_only() -> None:
         (spaces.Box(-1, 1, (4, 4, 4)), FlattenEncoderConfig(shape=(4, 4, 4))),
         (spaces.Box(-1, 1, (2, 2, 2, 2)), FlattenEncoderConfig(shape=(2, 2, 2, 2))),
         (spaces.Box(0, 255, (128,), np.uint8), FlattenEncoderConfig(shape=(128,), scale=1 / 255)),
-        (spaces.Box(0, 1, (3,), np.dtype(np.bool_)), FlattenEncoderConfig(shape=(3,))),
+        (spaces.Box(0, 1, (3,), BITS), FlattenEncoderConfig(shape=(3,))),
         (spaces.MultiBinary(3), FlattenEncoderConfig(shape=(3,))),
         (spaces.Discrete(16), OneHotEncoderConfig(shape=(), sizes=(16,), start=(0,))),
         (spaces.MultiDiscrete([2, 3]), OneHotEncoderConfig(shape=(2,), sizes=(2, 3), start=(0, 0))),

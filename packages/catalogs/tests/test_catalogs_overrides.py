@@ -162,9 +162,8 @@ def test_a_scale_of_ones_own_for_a_vector_is_kept() -> None:
 def test_filters_are_welcome_where_an_override_takes_something_for_an_image() -> None:
     class Mine(Catalog):
         def get_leaf_encoder_config(self, path: LeafPath, space: Any) -> Buildable:
-            return CNNEncoderConfig(
-                image=(9, 9, 1), layers=self.settings.conv_filters or default_conv_layers((9, 9))
-            )
+            layers = self.settings.conv_filters or default_conv_layers((9, 9))
+            return CNNEncoderConfig(image=(9, 9, 1), layers=layers)
 
     catalog = Mine(spaces.Box(0, 1, (9, 9)), ARM[1], {"conv_filters": [[8, 3, 2]], "fcnet_hiddens": []})
     config: Any = catalog.get_encoder_config()
