@@ -19,7 +19,7 @@ from rlmodule_core import (
     numpy_bridge,
     numpy_distribution,
 )
-from rlmodule_core.initializers import current_generator, orthogonal
+from rlmodule_core.initializers import current_generator
 from rlmodule_core.nest import leaves, leaves_with_paths, map_nest, unflatten
 from rlmodule_core.numpy_layers import ACTIVATIONS
 from rlmodule_core.state import check_same_state, flatten_state, nest_state
@@ -177,21 +177,6 @@ def test_a_state_that_does_not_fit_is_refused_with_every_problem_and_changes_not
         np.testing.assert_array_equal(array, before[name])
 
 
-@pytest.mark.parametrize(("outputs", "inputs"), [(3, 3), (2, 5), (5, 2), (1, 4), (4, 1)])
-def test_orthogonal_weights_have_orthogonal_rows_or_columns_of_length_gain(outputs: int, inputs: int) -> None:
-    w = orthogonal(np.random.default_rng(0), outputs, inputs, gain=1.5).astype(np.float64)
-
-    product = w @ w.T if outputs <= inputs else w.T @ w
-    np.testing.assert_allclose(product, 1.5**2 * np.eye(min(outputs, inputs)), atol=1e-5)
-    assert w.shape == (outputs, inputs)
-
-
-def test_orthogonal_weights_have_no_preferred_sign() -> None:
-    rng = np.random.default_rng(0)
-    draws = np.stack([orthogonal(rng, 2, 2, gain=1.0) for _ in range(2000)])
-    assert (np.abs(draws.mean(axis=0)) < 0.08).all()  # 5 standard errors of a uniform direction
-
-
 def test_the_innermost_seed_draws_the_weights_and_none_leaves_it_to_the_framework() -> None:
     def draw() -> float:
         generator = current_generator()
@@ -216,17 +201,6 @@ def test_the_generator_is_put_back_after_an_exception() -> None:
     with pytest.raises(RuntimeError, match="stop"), initial_weights_from(1):
         raise RuntimeError("stop")
     assert current_generator() is None
-
-
-def test_one_seed_gives_one_set_of_weights() -> None:
-    def weights(seed: int) -> Any:
-        with initial_weights_from(seed):
-            generator = current_generator()
-            assert generator is not None
-            return orthogonal(generator, 3, 4, gain=1.0)
-
-    np.testing.assert_array_equal(weights(3), weights(3))
-    assert (weights(3) != weights(4)).any()
 
 
 def test_flat_names_and_trees_are_inverse_to_each_other() -> None:
