@@ -73,6 +73,11 @@ class Half(float):
     pass
 
 
+class Casting(Scaled):
+    def set_state(self, state: State) -> None:
+        self.w = np.array(state["w"], np.float32)
+
+
 class Wider(Scaled):
     def __init__(self, config: RLModuleConfig, width: int) -> None:
         super().__init__(config)
@@ -234,6 +239,7 @@ def rewritten(path: Path, **changes: Any) -> Path:
     state = {
         "spec": SingleAgentRLModuleSpec.from_module(spec).to_dict() | changes,
         "weights": spec.get_state(),
+        "dtypes": {"w": "float32"},
     }
     other = path.with_name("rewritten")
     write_checkpoint(other, state, kind="rl_module", replace=True)
@@ -289,6 +295,17 @@ def test_a_class_of_another_family_and_a_catalog_that_is_none_are_refused(saved:
     ours = class_name(RLModuleConfig)
     with pytest.raises(CheckpointError, match=r"catalog_class: .*RLModuleConfig is not a catalog"):
         Scaled.from_checkpoint(rewritten(saved, catalog_class=ours))
+
+
+def test_a_dtype_that_set_state_would_lose_is_refused_and_named(saved: Path, tmp_path: Path) -> None:
+    module = Casting(config())
+    module.w = module.w.astype(np.float64)
+
+    with pytest.raises(CheckpointError, match=r"change their dtype: w is float64 in the file, float32 in"):
+        Casting.from_checkpoint(module.save_to_checkpoint(tmp_path / "double"))
+    half = Scaled(config())
+    half.w = half.w.astype(np.float16)
+    assert Scaled.from_checkpoint(half.save_to_checkpoint(tmp_path / "half")).w.dtype == np.float16
 
 
 def test_weights_a_recipe_or_a_constructor_that_fail_are_one_error_with_the_folder(saved: Path) -> None:

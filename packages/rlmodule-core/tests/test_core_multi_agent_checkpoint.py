@@ -64,7 +64,21 @@ class FromNothing(MultiAgentRLModule):
         self._rl_modules = {"a": Body(), "b": Body()}
 
 
-for known in (Body, Shared, FromNothing):
+class Needy(MultiAgentRLModule):
+    """Its encoder is as large as the recipes of all say, so it cannot do without them."""
+
+    def build(self) -> None:
+        sizes = [spec.model_config_dict.get("units", 10) for spec in self.config.modules.values()]
+        encoder = np.zeros(max(sizes))
+        self._rl_modules = {key: Body(None, encoder) for key in self.config.modules}
+
+
+class Narrow(Body):
+    def __init__(self, config: RLModuleConfig | None = None) -> None:
+        super().__init__(config, np.zeros(3))
+
+
+for known in (Body, Shared, FromNothing, Needy, Narrow):
     register_class(known)
 
 
@@ -151,6 +165,70 @@ def test_modules_added_and_removed_later_are_what_comes_back(tmp_path: Path) -> 
     assert loaded["b"].encoder is not loaded["new"].encoder
 
 
+def needy() -> Any:
+    wide = recipe()
+    wide.model_config_dict = {"units": 50}
+    modules: Any = Needy(MultiAgentRLModuleConfig(modules={"a": recipe(), "b": wide}))
+    modules["a"].encoder[:], modules["a"].head[:] = 3, 4
+    return modules
+
+
+def test_a_build_that_needs_a_recipe_has_it_again_after_all_its_modules_were_removed(tmp_path: Path) -> None:
+    modules = needy()
+    modules.add_module("late", recipe().build())
+    modules["late"].head[:] = 7
+    modules.remove_module("a")
+    modules.remove_module("b")
+
+    loaded = loaded_from(modules.save_to_checkpoint(tmp_path / "c"), MultiAgentRLModule)
+
+    assert {key: module.head[0] for key, module in loaded.items()} == {"late": 7}
+    again = loaded_from(loaded.save_to_checkpoint(tmp_path / "d"), MultiAgentRLModule)
+    assert list(again) == ["late"]
+
+
+def test_a_part_is_loaded_where_build_needs_the_recipes_of_the_rest(tmp_path: Path) -> None:
+    modules = needy()
+    modules.add_module("late", recipe().build())
+    path = modules.save_to_checkpoint(tmp_path / "c")
+
+    narrow = loaded_from(path, Needy, ["a"])
+    added = loaded_from(path, Needy, ["late"])
+
+    assert list(narrow) == ["a"]
+    assert narrow["a"].encoder.shape == (50,)  # as large as b wanted it
+    assert (narrow["a"].encoder[0], narrow["a"].head[0]) == (3, 4)
+    assert list(added) == ["late"]
+
+
+def test_a_module_that_took_the_place_of_a_built_one_comes_back_as_itself(tmp_path: Path) -> None:
+    modules = needy()
+    for made in (modules, FromNothing()):
+        made.add_module("a", recipe(Narrow).build(), override=True)
+        loaded = loaded_from(made.save_to_checkpoint(tmp_path / "c"), MultiAgentRLModule)
+        assert list(loaded) == ["a", "b"]
+        assert type(loaded["a"]) is Narrow
+        assert type(loaded["b"]) is Body
+
+
+def test_a_recipe_left_out_that_no_file_can_say_is_no_reason_not_to_save(tmp_path: Path) -> None:
+    class Local(Body):
+        pass
+
+    modules = MultiAgentRLModuleSpec(module_specs={"a": recipe(), "b": recipe(Local)}).build()
+    modules.remove_module("b")
+
+    assert list(loaded_from(modules.save_to_checkpoint(tmp_path / "c"), MultiAgentRLModule)) == ["a"]
+
+
+def test_a_dtype_that_loading_would_lose_is_refused_with_the_place(tmp_path: Path) -> None:
+    modules = shared("a")
+    modules["a"].encoder = modules["a"].encoder.astype(np.float32)  # build() makes float64
+
+    with pytest.raises(CheckpointError, match=r"a\.encoder is float32 in the file, float64 in the module"):
+        Shared.from_checkpoint(modules.save_to_checkpoint(tmp_path / "c"))
+
+
 def test_what_was_added_alone_but_shares_is_refused_since_a_file_could_not_say_so(tmp_path: Path) -> None:
     modules = shared("a", "b")
     config = recipe().get_rl_module_config()
@@ -185,14 +263,16 @@ def test_a_local_container_and_a_hostile_or_damaged_file_are_refused(tmp_path: P
     with pytest.raises(CheckpointError, match="Mine is defined inside a function"):
         Mine().save_to_checkpoint(tmp_path / "c")
     ours = "rlmodule_core.multi_agent:MultiAgentRLModule"
-    any_class: dict[str, Any] = {"modules": [], "weights": {}}
+    any_class: dict[str, Any] = {"modules": [], "left_out": [], "weights": {}, "dtypes": {}}
     trees: list[dict[str, Any]] = [
         any_class | {"class": "os:system"},
         any_class | {"class": "rlmodule_core.module:RLModule"},
         any_class,
         {"class": ours, "weights": {}},
-        {"class": ours, "modules": [1], "weights": {}},
-        {"class": ours, "modules": 3, "weights": {}},
+        any_class | {"class": ours, "modules": [1]},
+        any_class | {"class": ours, "modules": 3},
+        any_class | {"class": ours, "dtypes": 3},
+        any_class | {"class": "rlmodule_core.multi_agent:MultiAgentRLModule", "dtypes": [], "left_out": 3},
     ]
     for number, tree in enumerate(trees):
         write_checkpoint(tmp_path / str(number), tree, kind="multi_agent_rl_module")

@@ -11,10 +11,15 @@ from pathlib import Path
 from types import NoneType
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
 
+import numpy as np
+
 from rlmodule_core.columns import Columns
 from rlmodule_core.distribution import Distribution
 from rlmodule_core.module_config import RLModuleConfig
+from rlmodule_core.module_meta import RLModuleMeta
+from rlmodule_core.nest import Nest
 from rlmodule_core.spaces import spec_from_space
+from rlmodule_core.state import flatten_state
 from rlmodule_specs import CallChecker, SpecType
 
 if TYPE_CHECKING:
@@ -28,53 +33,6 @@ a NestedDict may be paths, so they are not just str.)"""
 Output: TypeAlias = Mapping[str, Any]
 State: TypeAlias = dict[str, Any]
 """A nested dict with NumPy arrays at its leaves, the same form in every framework."""
-
-PUBLIC_FORWARDS = ("forward_train", "forward_exploration", "forward_inference")
-
-
-class RLModuleMeta(abc.ABCMeta):
-    """Checks a class when it is made, and finishes a module when its whole constructor has run."""
-
-    def __new__(
-        mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **kwargs: Any
-    ) -> RLModuleMeta:
-        """Refuse a class that overrides a public forward, itself or by a mixin: its checks would be lost."""
-        made = super().__new__(mcs, name, bases, namespace, **kwargs)
-        first = next((cls for cls in reversed(made.__mro__) if isinstance(cls, RLModuleMeta)), made)
-        overridden = [
-            forward for forward in PUBLIC_FORWARDS if getattr(made, forward) is not getattr(first, forward)
-        ]
-        if overridden:
-            raise TypeError(
-                f"{name} overrides {', '.join(overridden)}, whose checks would be lost; "
-                f"override {', '.join('_' + forward for forward in overridden)} instead"
-            )
-        return made
-
-    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
-        """Build a module; TypeError that names the forwards which its class lacks, or a forgotten super()."""
-        missing = [name for name in sorted(cls.__abstractmethods__) if name.startswith("_forward_")]
-        if missing:
-            raise TypeError(
-                f"{cls.__name__} cannot be built: it lacks {', '.join(missing)}; "
-                "each takes the batch, a mapping, and returns a dict"
-            )
-        made: Any = cls
-        module = made.__new__(made, *args, **kwargs)
-        failure = None
-        try:
-            module.__init__(*args, **kwargs)
-        except AttributeError as error:  # a layer or the config, used before there can be one
-            failure = error
-        if "config" not in vars(module):
-            raise TypeError(
-                f"{cls.__name__}.__init__: the constructor of the base did not run; call "
-                "super().__init__(config) first, then make the layers"
-            ) from failure
-        if failure is not None:
-            raise failure
-        module._finish()
-        return module
 
 
 class RLModule(metaclass=RLModuleMeta):
@@ -232,6 +190,13 @@ class RLModule(metaclass=RLModuleMeta):
         """
         return {}
 
+    def _dtypes(self) -> dict[str, str]:
+        """Return the dtypes of the weights by dotted name, also those that no array of a state has."""
+        return {name: np.asarray(array).dtype.name for name, array in flatten_state(self.get_state()).items()}
+
+    def _take_dtypes(self, dtypes: Mapping[str, str]) -> None:
+        """Turn the weights into these dtypes, where the framework can; what stays is refused when loading."""
+
     def save_to_checkpoint(self, directory: str | Path) -> Path:
         """Write class name, config and weights as the directory `directory`, and return its path.
 
@@ -264,6 +229,12 @@ class RLModule(metaclass=RLModuleMeta):
         from rlmodule_core.module_checkpoint import load_module
 
         return load_module(cls, Path(directory), module_class, catalog_class, trusted_packages)
+
+    def update_normalizer(self, obs: Nest) -> None:
+        """Merge observations, a NumPy nest `[N, ...]`, into the running mean and deviation, if there are any.
+
+        Forwards leave these as they are, so that acting and learning see the same until it is called.
+        """
 
     def numpy_form(self) -> RLModule | None:
         """Return a NumPy module that acts exactly as this one, over the same memory, or None."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -25,7 +25,8 @@ T = TypeVar("T")
 def save_module(module: RLModule, directory: Path) -> Path:
     """Write one module; see `RLModule.save_to_checkpoint`."""
     where = f"{type(module).__name__}.save_to_checkpoint"
-    state = {"spec": written_recipe(module, where=where), "weights": module.get_state()}
+    recipe = written_recipe(module, where=where)
+    state = {"spec": recipe, "weights": module.get_state(), "dtypes": module._dtypes()}
     write_checkpoint(directory, state, kind=KIND, replace=True)
     return directory
 
@@ -39,7 +40,7 @@ def load_module(
 ) -> Module:
     """Read one module; see `RLModule.from_checkpoint`."""
     tree = read_checkpoint(directory, kind=KIND)
-    in_words(directory, lambda: check_keys(tree, {"spec", "weights"}, where="the state"))
+    in_words(directory, lambda: check_keys(tree, {"spec", "weights", "dtypes"}, where="the state"))
     if module_class is None and not inspect.isabstract(cls):
         module_class = cls
     spec = in_words(
@@ -54,7 +55,9 @@ def load_module(
     if spec.module_class is None or not issubclass(spec.module_class, cls):
         raise CheckpointError(f"{directory}: holds a {spec.module_class}, which is no {cls.__name__}")
     module = rebuilt(directory, spec.build)
+    in_words(directory, lambda: module._take_dtypes(tree["dtypes"]))
     in_words(directory, lambda: module.set_state(tree["weights"]))
+    in_words(directory, lambda: require_dtypes(tree["dtypes"], module._dtypes()))
     return module  # type: ignore[return-value]  # its class was compared above
 
 
@@ -85,6 +88,20 @@ def written_spec(spec: SingleAgentRLModuleSpec, *, where: str) -> dict[str, Json
         return spec.to_dict()
     except ValueError as error:
         raise CheckpointError(f"{where}: {error}") from error
+
+
+def require_dtypes(written: Mapping[str, str], found: Mapping[str, str]) -> None:
+    """Raise ValueError that lists the weights which are of another dtype than when they were written."""
+    changed = [
+        f"{name} is {dtype} in the file, {found.get(name, 'not there')} in the module"
+        for name, dtype in written.items()
+        if found.get(name) != dtype
+    ]
+    if changed:
+        raise ValueError(
+            f"weights would change their dtype: {'; '.join(changed)}; build the module in the dtype of the "
+            "file (in Keras, keras.config.set_floatx), or read the file and use set_state, which converts"
+        )
 
 
 def rebuilt(directory: Path, build: Callable[[], T]) -> T:

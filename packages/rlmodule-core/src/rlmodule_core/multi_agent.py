@@ -5,7 +5,7 @@ A batch is `{id: batch of that module}`, the output `{id: output}`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self, TypeVar
 
@@ -178,8 +178,12 @@ class MultiAgentRLModule(Mapping[str, RLModule]):
         """
         if raise_err_if_not_found:
             self[module_id]
-        self._rl_modules = {key: module for key, module in self.items() if key != module_id}
-        self._added_ids.discard(module_id)
+        self._keep_only([key for key in self if key != module_id])
+
+    def _keep_only(self, ids: Iterable[str]) -> None:
+        """Hold these modules alone, in this order."""
+        self._rl_modules = {key: self[key] for key in ids}
+        self._added_ids &= set(self._rl_modules)
         self._settle()
 
     def foreach_module(self, fn: Callable[[str, RLModule], T]) -> list[T]:
@@ -235,6 +239,13 @@ class MultiAgentRLModule(Mapping[str, RLModule]):
 
     def _set_own_arrays(self, arrays: Mapping[str, Any]) -> None:
         """Take over what `_own_arrays` returned."""
+
+    def _own_dtypes(self) -> dict[str, str]:
+        """Return the dtypes of what `_own_arrays` returns."""
+        return {}
+
+    def _take_own_dtypes(self, dtypes: Mapping[str, str]) -> None:
+        """Turn what belongs to the container into these dtypes, where the framework can."""
 
     def save_to_checkpoint(self, directory: str | Path) -> Path:
         """Write recipes and weights as the directory `directory`, shared weights once; return its path.

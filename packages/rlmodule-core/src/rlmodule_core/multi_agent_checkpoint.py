@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rlmodule_core.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
 from rlmodule_core.class_names import class_name, resolve_class, unnameable
-from rlmodule_core.module_checkpoint import in_words, rebuilt, written_recipe, written_spec
+from rlmodule_core.module_checkpoint import (
+    in_words,
+    rebuilt,
+    require_dtypes,
+    written_recipe,
+    written_spec,
+)
 from rlmodule_core.module_config import check_keys
 from rlmodule_core.module_spec import SingleAgentRLModuleSpec
 from rlmodule_core.multi_agent import OWN, MultiAgentRLModule
@@ -37,7 +44,14 @@ def save_modules(modules: MultiAgentRLModule, directory: Path) -> Path:
     _refuse_ties_of_added(modules, where=where)
     weights = {str(index): states[key] for index, key in enumerate(modules)}  # an id may be any str
     weights[OWN] = states.get(OWN, {})
-    tree = {"class": class_name(cls), "modules": recipes, "weights": weights}
+    dtypes = {str(index): modules[key]._dtypes() for index, key in enumerate(modules)}
+    tree = {
+        "class": class_name(cls),
+        "modules": recipes,
+        "left_out": _left_out(modules),
+        "weights": weights,
+        "dtypes": {**dtypes, OWN: modules._own_dtypes()},
+    }
     write_checkpoint(directory, tree, kind=KIND, replace=True)
     return directory
 
@@ -51,7 +65,8 @@ def load_modules(
 ) -> Modules:
     """Read modules; see `MultiAgentRLModule.from_checkpoint`."""
     tree = read_checkpoint(directory, kind=KIND)
-    in_words(directory, lambda: check_keys(tree, {"class", "modules", "weights"}, where="the state"))
+    keys = {"class", "modules", "left_out", "weights", "dtypes"}
+    in_words(directory, lambda: check_keys(tree, keys, where="the state"))
     entries = in_words(directory, lambda: _wanted(tree, module_ids, {*(module_ids or ()), *module_classes}))
     made = cls
     if cls is MultiAgentRLModule:
@@ -60,17 +75,52 @@ def load_modules(
             lambda: resolve_class(tree["class"], what="class", base=cls, trusted=trusted_packages),
         )
     specs = in_words(directory, lambda: _read_specs(entries, module_classes, trusted_packages))
+    try:
+        return _restored(directory, made, tree, entries, specs, {})
+    except CheckpointError:  # build() may need what is not wanted, or is no longer there
+        others = in_words(directory, lambda: _other_specs(tree, entries, trusted_packages))
+        if not others:
+            raise
+    return _restored(directory, made, tree, entries, specs, others)
+
+
+Entries = Mapping[str, tuple[str, Any]]
+"""What the file says of each module to load, and its place among all, by id."""
+
+Specs = Mapping[str, SingleAgentRLModuleSpec]
+
+
+def _restored(
+    directory: Path,
+    made: type[Modules],
+    tree: Mapping[str, Any],
+    entries: Entries,
+    specs: Specs,
+    others: Specs,
+) -> Modules:
+    """Build the container, from recipes of `others` too, and leave in it the modules of `entries`."""
     built = {key: spec for key, spec in specs.items() if not entries[key][1]["added"]}
-    modules = rebuilt(directory, lambda: made(MultiAgentRLModuleConfig(modules=built)))
-    for key in [key for key in specs if key not in built and key not in modules]:
-        modules.add_module(key, rebuilt(directory, specs[key].build))
-    for key in [key for key in modules if key not in entries]:
-        modules.remove_module(key)  # what build() makes from nothing may be more than was wanted
-    in_words(directory, lambda: modules.set_state(_weights(tree["weights"], entries)))
+    modules = rebuilt(directory, lambda: made(MultiAgentRLModuleConfig(modules={**others, **built})))
+    for key in [key for key in specs if key not in built]:
+        modules.add_module(key, rebuilt(directory, specs[key].build), override=True)
+    in_words(directory, lambda: modules._keep_only(entries))  # build() may make more than is wanted
+    in_words(directory, lambda: _set_weights(modules, tree, entries))
     return modules
 
 
-def _weights(weights: Mapping[str, Any], entries: Mapping[str, tuple[str, Any]]) -> dict[str, Any]:
+def _set_weights(modules: MultiAgentRLModule, tree: Mapping[str, Any], entries: Entries) -> None:
+    dtypes = {key: tree["dtypes"].get(index, {}) for key, (index, _) in entries.items()}
+    for key, own in dtypes.items():
+        modules[key]._take_dtypes(own)
+    modules._take_own_dtypes(tree["dtypes"].get(OWN, {}))
+    modules.set_state(_weights(tree["weights"], entries))
+    for key, own in dtypes.items():
+        found = {f"{key}.{name}": dtype for name, dtype in modules[key]._dtypes().items()}
+        require_dtypes({f"{key}.{name}": dtype for name, dtype in own.items()}, found)
+    require_dtypes(tree["dtypes"].get(OWN, {}), modules._own_dtypes())
+
+
+def _weights(weights: Mapping[str, Any], entries: Entries) -> dict[str, Any]:
     own = {OWN: weights[OWN]} if weights.get(OWN) else {}
     return {**{key: weights.get(index, {}) for key, (index, _) in entries.items()}, **own}
 
@@ -81,6 +131,35 @@ def _recipe(modules: MultiAgentRLModule, key: str, *, where: str) -> dict[str, J
         return written_recipe(modules[key], where=f"{where}: {key}")
     spec = modules.config.modules.get(key)
     return None if spec is None else written_spec(spec, where=f"{where}: {key}")
+
+
+def _left_out(modules: MultiAgentRLModule) -> list[dict[str, Json]]:
+    """Return the recipes that `build()` had of modules which are gone: it may not do without.
+
+    One that no file can say is not among them.
+    """
+    gone = {key: spec for key, spec in modules.config.modules.items() if key not in modules}
+    replaced = {key: spec for key, spec in modules.config.modules.items() if key in modules._added_ids}
+    found = []
+    for key, spec in {**gone, **replaced}.items():
+        with suppress(CheckpointError):
+            found.append({"id": key, "spec": written_spec(spec, where=key)})
+    return found
+
+
+def _other_specs(
+    tree: Mapping[str, Any], entries: Entries, trusted_packages: Collection[str]
+) -> dict[str, SingleAgentRLModuleSpec]:
+    """Return the recipes that `build()` had beyond those wanted, as far as their classes can be found."""
+    unwanted = [entry for entry in tree["modules"] if entry["id"] not in entries and not entry["added"]]
+    found = {}
+    for entry in [*unwanted, *tree["left_out"]]:
+        with suppress(ValueError):
+            spec = entry["spec"] or {}
+            found[str(entry["id"])] = SingleAgentRLModuleSpec.from_dict(
+                spec, trusted_packages=trusted_packages
+            )
+    return found
 
 
 def _refuse_ties_of_added(modules: MultiAgentRLModule, *, where: str) -> None:
@@ -108,7 +187,7 @@ def _wanted(
 
 
 def _read_specs(
-    entries: Mapping[str, tuple[str, Any]],
+    entries: Entries,
     module_classes: Mapping[str, type[RLModule]],
     trusted_packages: Collection[str],
 ) -> dict[str, SingleAgentRLModuleSpec]:

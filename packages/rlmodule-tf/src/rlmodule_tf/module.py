@@ -14,7 +14,8 @@ from rlmodule_core import Columns, Distribution, RLModule, RLModuleConfig
 from rlmodule_core.module import Batch, Output, State
 from rlmodule_core.nest import map_nest
 from rlmodule_core.state import check_same_state, flatten_state, nest_state, with_ties
-from rlmodule_tf.bridge import as_array, no_grad, to_tensors
+from rlmodule_tf.arrays import as_array, dtypes_of
+from rlmodule_tf.bridge import no_grad, to_tensors
 from rlmodule_tf.distributions.native import _SampleLogProbEntropy
 
 if TYPE_CHECKING:
@@ -187,6 +188,9 @@ class TfRLModule(_OwnsVariables, RLModule):
 
     def _tensors(self) -> dict[str, tf.Variable]:
         return dict(self._known_variables())
+
+    def _dtypes(self) -> dict[str, str]:
+        return dtypes_of(self._tensors())
 
     def _known_variables(self) -> list[tuple[str, tf.Variable]]:
         if not self._may_grow:  # then the walk over all layers can be saved

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from rlmodule_core import MultiAgentRLModule, MultiAgentRLModuleConfig
-from rlmodule_tf.arrays import as_array
+from rlmodule_tf.arrays import as_array, dtypes_of
 from rlmodule_tf.module import _OwnsVariables
 
 
@@ -39,6 +39,9 @@ class TfMultiAgentRLModule(MultiAgentRLModule, _OwnsVariables):
 
     def _own_arrays(self) -> dict[str, Any]:
         return {name: as_array(variable) for name, variable in self._own_variables().items()}
+
+    def _own_dtypes(self) -> dict[str, str]:
+        return dtypes_of(self._own_variables())
 
     def _set_own_arrays(self, arrays: Mapping[str, Any]) -> None:
         own = self._own_variables()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from rlmodule_core import Distribution, RLModule, RLModuleConfig
 from rlmodule_core.module import Batch, Output, State
 from rlmodule_core.state import check_same_state, flatten_state, nest_state, with_ties
-from rlmodule_torch.bridge import as_array
+from rlmodule_torch.arrays import _take_dtypes, as_array, dtypes_of
 from rlmodule_torch.multi_agent import TorchMultiAgentRLModule
 
 
@@ -111,6 +111,12 @@ class TorchRLModule(nn.Module, RLModule):
 
     def _tensors(self) -> dict[str, Tensor]:
         return self.state_dict(keep_vars=True)
+
+    def _dtypes(self) -> dict[str, str]:
+        return dtypes_of(self._tensors())
+
+    def _take_dtypes(self, dtypes: Mapping[str, str]) -> None:
+        _take_dtypes(self._tensors(), dtypes)
 
 
 _MODE_FREE = (

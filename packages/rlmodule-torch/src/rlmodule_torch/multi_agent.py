@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from rlmodule_core import MultiAgentRLModule, MultiAgentRLModuleConfig
-from rlmodule_torch.arrays import as_array
+from rlmodule_torch.arrays import _take_dtypes, as_array, dtypes_of
 
 
 class TorchMultiAgentRLModule(MultiAgentRLModule, nn.Module):
@@ -53,6 +53,12 @@ class TorchMultiAgentRLModule(MultiAgentRLModule, nn.Module):
         with torch.no_grad():
             for name, array in arrays.items():
                 own[name].copy_(torch.from_numpy(np.array(array)))
+
+    def _own_dtypes(self) -> dict[str, str]:
+        return dtypes_of(self._own_tensors())
+
+    def _take_own_dtypes(self, dtypes: Mapping[str, str]) -> None:
+        _take_dtypes(self._own_tensors(), dtypes)
 
     def add_module(self, module_id: str, module: Any, override: bool = False) -> None:
         """Add an RLModule under its id, not a layer under a name; see `MultiAgentRLModule.add_module`."""

@@ -1,0 +1,53 @@
+"""How classes of modules are made, and modules built."""
+
+from __future__ import annotations
+
+import abc
+from typing import Any
+
+PUBLIC_FORWARDS = ("forward_train", "forward_exploration", "forward_inference")
+
+
+class RLModuleMeta(abc.ABCMeta):
+    """Checks a class when it is made, and finishes a module when its whole constructor has run."""
+
+    def __new__(
+        mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **kwargs: Any
+    ) -> RLModuleMeta:
+        """Refuse a class that overrides a public forward, itself or by a mixin: its checks would be lost."""
+        made = super().__new__(mcs, name, bases, namespace, **kwargs)
+        first = next((cls for cls in reversed(made.__mro__) if isinstance(cls, RLModuleMeta)), made)
+        overridden = [
+            forward for forward in PUBLIC_FORWARDS if getattr(made, forward) is not getattr(first, forward)
+        ]
+        if overridden:
+            raise TypeError(
+                f"{name} overrides {', '.join(overridden)}, whose checks would be lost; "
+                f"override {', '.join('_' + forward for forward in overridden)} instead"
+            )
+        return made
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        """Build a module; TypeError that names the forwards which its class lacks, or a forgotten super()."""
+        missing = [name for name in sorted(cls.__abstractmethods__) if name.startswith("_forward_")]
+        if missing:
+            raise TypeError(
+                f"{cls.__name__} cannot be built: it lacks {', '.join(missing)}; "
+                "each takes the batch, a mapping, and returns a dict"
+            )
+        made: Any = cls
+        module = made.__new__(made, *args, **kwargs)
+        failure = None
+        try:
+            module.__init__(*args, **kwargs)
+        except AttributeError as error:  # a layer or the config, used before there can be one
+            failure = error
+        if "config" not in vars(module):
+            raise TypeError(
+                f"{cls.__name__}.__init__: the constructor of the base did not run; call "
+                "super().__init__(config) first, then make the layers"
+            ) from failure
+        if failure is not None:
+            raise failure
+        module._finish()
+        return module
