@@ -106,3 +106,42 @@ def test_where_a_mask_allows_nothing_all_classes_are_equally_likely(backend: Any
 def test_a_mask_of_another_shape_is_refused(backend: Any) -> None:
     with pytest.raises(ValueError, match=r"mask_logits: expected a mask of shape \[2, 3\], got \[3\]"):
         backend.package.mask_logits(backend.tensors(np.zeros((2, 3))), backend.tensors(np.ones(3, bool)))
+
+
+@pytest.mark.parametrize("dtype", [np.float16, *DTYPES])
+@pytest.mark.parametrize("logits", [[30.0, 20.0, -40.0], [3e4, -3e4, 0.0], [-np.inf, 16.0, 1.0]])
+def test_the_log_probability_of_a_masked_class_is_finite_in_half_precision_too(
+    backend: Any, dtype: Any, logits: list[float]
+) -> None:
+    given, mask = np.array([logits], dtype), np.array([[False, True, True]])
+    masked = backend.package.mask_logits(backend.tensors(given), backend.tensors(mask))
+    assert backend.arrays(masked).dtype == dtype
+    p = backend.cls("Categorical")(masked)
+
+    logp = [backend.arrays(p.logp(backend.tensors(np.array([i])))).item() for i in range(3)]
+
+    assert -np.inf < logp[0] < -1e4
+    assert logp[0] < min(logp[1:])
+    assert max(logp[1:]) > -1e-2
+    assert np.isfinite(backend.arrays(p.entropy())).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16])
+def test_actions_that_are_no_integers_are_refused_by_their_dtype(backend: Any, dtype: Any) -> None:
+    logits = np.zeros((2, 5), np.float32)
+    whole, several = np.array([1, 2]), np.array([[1, 2], [0, 1]])
+    one = backend.make(spaces.Discrete(5), logits)
+    two = backend.make(spaces.MultiDiscrete([2, 3]), logits)
+
+    for p, value in ((one, whole), (two, several)):
+        with pytest.raises(
+            ValueError, match=r"Categorical\.logp: expected values of an integer dtype, got .*float"
+        ):
+            p.logp(backend.tensors(value.astype(dtype)))
+        for good in (np.int64, np.int32, np.int8, np.uint8):
+            expected = backend.arrays(p.logp(backend.tensors(value)))
+            np.testing.assert_array_equal(
+                backend.arrays(p.logp(backend.tensors(value.astype(good)))), expected
+            )
+    choice = backend.make(spaces.Discrete(2), logits[:, :2])
+    assert np.isfinite(backend.arrays(choice.logp(backend.tensors(np.array([True, False]))))).all()

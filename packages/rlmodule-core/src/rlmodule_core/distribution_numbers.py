@@ -32,6 +32,15 @@ def lowest_logp(largest: float) -> float:
     return -math.sqrt(largest)
 
 
+def forbidding_logits(lowest: float) -> tuple[float, float]:
+    """Return the logit of a forbidden class, and the least that an allowed one keeps.
+
+    Half of the dtype's lowest number: the log-probability is that less the normalizer, and finite in half
+    precision too as long as no logit is above the other half.
+    """
+    return lowest / 2, lowest / 4
+
+
 class AffineMap(NamedTuple):
     """`x -> shift + scale x` takes [-1, 1] to [low, high]; numbers, or float64 arrays `[n]`."""
 

@@ -109,6 +109,13 @@ class ParametricDistribution(Distribution[Tensor]):
                 f"kl: both must be over the same values, got {self.settings()} and {other.settings()}"
             )
 
+    def _no_class(self, dtype: object) -> ValueError:
+        """The error for values that are no whole numbers by their dtype: they would be cut off."""
+        return ValueError(
+            f"{type(self).__name__}.logp: expected values of an integer dtype, got {dtype}; they number "
+            "classes, so give them as integers where they are made, or convert them knowingly"
+        )
+
     def _misfit(self, expected: object, found: object) -> ValueError:
         """The error for a value of a wrong shape."""
         shapes = f"expected values of shape {_listed(expected)}, got {_listed(found)}"

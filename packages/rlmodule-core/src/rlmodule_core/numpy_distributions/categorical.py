@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from rlmodule_core.distribution_numbers import lowest_logp, padding_index
+from rlmodule_core.distribution_numbers import forbidding_logits, lowest_logp, padding_index
 from rlmodule_core.numpy_distributions.base import Array, NumpyDistribution
 from rlmodule_core.numpy_distributions.deterministic import NumpyDeterministic
 
@@ -17,8 +17,9 @@ TINY = np.finfo(np.float64).tiny
 def mask_logits(logits: Array, mask: Array) -> Array:
     """Return logits that forbid what `mask` does not allow; both are `[*batch, n]`.
 
-    A forbidden class has the dtype's lowest number, so that the result alone gives the same
-    distribution again: it is never drawn and never the mode, and what is allowed keeps its proportions.
+    A forbidden class has half of the dtype's lowest number, so that the result alone gives the same
+    distribution again: it is never drawn and never the mode, its log-probability is finite, and what is
+    allowed keeps its proportions.
     Where nothing is allowed all classes are, equally likely: a compiled graph cannot raise an error.
     Raises ValueError unless both have one shape.
     """
@@ -26,13 +27,24 @@ def mask_logits(logits: Array, mask: Array) -> Array:
         raise ValueError(
             f"mask_logits: expected a mask of shape {list(logits.shape)}, got {list(np.shape(mask))}"
         )
-    lowest = np.finfo(logits.dtype).min
+    forbidden, least = forbidding_logits(float(np.finfo(logits.dtype).min))
     # also a logit of -inf stays above what is forbidden
-    masked: Array = np.where(np.asarray(mask, np.bool_), np.maximum(logits, lowest / 2), lowest)
-    return masked
+    masked: Array = np.where(np.asarray(mask, np.bool_), np.maximum(logits, least), forbidden)
+    return masked.astype(logits.dtype, copy=False)
 
 
-class NumpyCategorical(NumpyDistribution):
+class _Classes(NumpyDistribution):
+    """What numbers classes."""
+
+    def _classes(self, value: Array) -> Array:
+        """Return values as int64. Raises ValueError if their dtype is of no whole numbers."""
+        given = np.asarray(value)
+        if given.dtype.kind not in "iub":
+            raise self._no_class(given.dtype)
+        return given.astype(np.int64, copy=False)
+
+
+class NumpyCategorical(_Classes):
     """`p(start + i) = softmax(inputs)_i`; inputs are logits `[*batch, n]`, values int64 `[*batch]`."""
 
     kind = "Categorical"
@@ -57,10 +69,10 @@ class NumpyCategorical(NumpyDistribution):
         return drawn + self.start if self.start else drawn
 
     def logp(self, value: Array) -> Array:
-        """Return `[*batch]`. Raises ValueError for a value of another shape, or below the start."""
+        """Return `[*batch]`. ValueError for a value of another shape or dtype, or below the start."""
         if np.shape(value) != self.inputs.shape[:-1]:
             raise self._misfit(self.inputs.shape[:-1], np.shape(value))
-        index = np.asarray(value, dtype=np.int64) - self.start
+        index = self._classes(value) - self.start
         if index.size and index.min() < 0:  # NumPy would count from the end
             raise ValueError(f"logp: the values start at {self.start}, got {index.min() + self.start}")
         chosen: Array = np.take_along_axis(self._log_softmax(), index[..., None], axis=-1)[..., 0]
@@ -89,7 +101,7 @@ class NumpyCategorical(NumpyDistribution):
         return result
 
 
-class NumpyMultiCategorical(NumpyDistribution):
+class NumpyMultiCategorical(_Classes):
     """Independent categoricals; inputs `[*batch, sum(sizes)]`, values int64 `[*batch, *event]`.
 
     Component i has the values `start_i .. start_i + sizes_i - 1`; one beyond has probability 0.
@@ -126,11 +138,11 @@ class NumpyMultiCategorical(NumpyDistribution):
         return self._shaped(self.components.sample(rng))
 
     def logp(self, value: Array) -> Array:
-        """Return `[*batch]`, summed over the components. ValueError for a value of another shape."""
+        """Return `[*batch]`, summed over the components. ValueError for a value of another shape or dtype."""
         batch = self.inputs.shape[:-1]
         if np.shape(value) != (*batch, *self.event_shape):
             raise self._misfit((*batch, *self.event_shape), np.shape(value))
-        flat = np.reshape(np.asarray(value, np.int64), (*batch, len(self.sizes))) - np.array(self.start)
+        flat = np.reshape(self._classes(value), (*batch, len(self.sizes))) - np.array(self.start)
         total: Array = self.components.logp(flat).sum(axis=-1)
         return total
 

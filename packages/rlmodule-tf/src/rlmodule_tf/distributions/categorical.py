@@ -8,7 +8,7 @@ from typing import Any, Self
 import tensorflow as tf
 
 from rlmodule_core import NumpyCategorical, NumpyMultiCategorical
-from rlmodule_core.distribution_numbers import lowest_logp, padding_index
+from rlmodule_core.distribution_numbers import forbidding_logits, lowest_logp, padding_index
 from rlmodule_tf.arrays import as_array
 from rlmodule_tf.distributions.base import TfParametric, _flattened, _require_shape, _reshaped, _value_shape
 from rlmodule_tf.distributions.deterministic import TfDeterministic
@@ -17,8 +17,9 @@ from rlmodule_tf.distributions.deterministic import TfDeterministic
 def mask_logits(logits: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
     """Return logits that forbid what `mask` does not allow; both are `[*batch, n]`.
 
-    A forbidden class has the dtype's lowest number, so that the result alone gives the same
-    distribution again: it is never drawn and never the mode, and what is allowed keeps its proportions.
+    A forbidden class has half of the dtype's lowest number, so that the result alone gives the same
+    distribution again: it is never drawn and never the mode, its log-probability is finite, and what is
+    allowed keeps its proportions.
     Where nothing is allowed all classes are, equally likely: a compiled graph cannot raise an error.
     Raises ValueError unless both have one shape.
     """
@@ -26,9 +27,9 @@ def mask_logits(logits: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
         raise ValueError(
             f"mask_logits: expected a mask of shape {list(logits.shape)}, got {list(mask.shape)}"
         )
-    lowest = logits.dtype.min
+    forbidden, least = forbidding_logits(logits.dtype.min)  # NumPy's, as TensorFlow wants them
     # also a logit of -inf stays above what is forbidden
-    return tf.where(tf.cast(mask, tf.bool), tf.maximum(logits, lowest / 2), tf.cast(lowest, logits.dtype))
+    return tf.where(tf.cast(mask, tf.bool), tf.maximum(logits, least), tf.cast(forbidden, logits.dtype))
 
 
 class TfCategorical(TfParametric):
@@ -62,8 +63,10 @@ class TfCategorical(TfParametric):
         raise NotImplementedError("TfCategorical has no reparametrised sample; use sample()")
 
     def logp(self, value: tf.Tensor) -> tf.Tensor:
-        """Return `[*batch]`. Raises ValueError for a value of another shape."""
+        """Return `[*batch]`. Raises ValueError for a value of another shape, or of floats."""
         _require_shape(value, self.inputs.shape[:-1], self._misfit)
+        if value.dtype.is_floating:
+            raise self._no_class(value.dtype.name)
         index = tf.cast(value, tf.int64) - self.start
         logp: tf.Tensor = -tf.nn.sparse_softmax_cross_entropy_with_logits(labels=index, logits=self.inputs)
         return logp
@@ -135,8 +138,10 @@ class TfMultiCategorical(TfParametric):
         raise NotImplementedError("TfMultiCategorical has no reparametrised sample; use sample()")
 
     def logp(self, value: tf.Tensor) -> tf.Tensor:
-        """Return `[*batch]`, summed over the components. ValueError for a value of another shape."""
+        """Return `[*batch]`, summed over the components. ValueError for another shape, or for floats."""
         _require_shape(value, _value_shape(self.inputs, self.event_shape), self._misfit)
+        if value.dtype.is_floating:
+            raise self._no_class(value.dtype.name)
         index = _flattened(tf.cast(value, tf.int64), self.event_shape)
         index -= tf.constant(self.start, tf.int64)
         return tf.reduce_sum(self.components.logp(index), axis=-1)

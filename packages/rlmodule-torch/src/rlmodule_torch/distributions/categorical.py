@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from rlmodule_core import NumpyCategorical, NumpyMultiCategorical
-from rlmodule_core.distribution_numbers import lowest_logp, padding_index
+from rlmodule_core.distribution_numbers import forbidding_logits, lowest_logp, padding_index
 from rlmodule_torch.arrays import as_array
 from rlmodule_torch.distributions.base import TorchParametric
 from rlmodule_torch.distributions.deterministic import TorchDeterministic
@@ -19,8 +19,9 @@ from rlmodule_torch.distributions.deterministic import TorchDeterministic
 def mask_logits(logits: Tensor, mask: Tensor) -> Tensor:
     """Return logits that forbid what `mask` does not allow; both are `[*batch, n]`.
 
-    A forbidden class has the dtype's lowest number, so that the result alone gives the same
-    distribution again: it is never drawn and never the mode, and what is allowed keeps its proportions.
+    A forbidden class has half of the dtype's lowest number, so that the result alone gives the same
+    distribution again: it is never drawn and never the mode, its log-probability is finite, and what is
+    allowed keeps its proportions.
     Where nothing is allowed all classes are, equally likely: a compiled graph cannot raise an error.
     Raises ValueError unless both have one shape.
     """
@@ -28,9 +29,9 @@ def mask_logits(logits: Tensor, mask: Tensor) -> Tensor:
         raise ValueError(
             f"mask_logits: expected a mask of shape {list(logits.shape)}, got {list(mask.shape)}"
         )
-    lowest = torch.finfo(logits.dtype).min
+    forbidden, least = forbidding_logits(torch.finfo(logits.dtype).min)
     # also a logit of -inf stays above what is forbidden
-    return torch.where(mask.bool(), logits.clamp(min=lowest / 2), lowest)
+    return torch.where(mask.bool(), logits.clamp(min=least), forbidden)
 
 
 class TorchCategorical(TorchParametric):
@@ -65,9 +66,11 @@ class TorchCategorical(TorchParametric):
         raise NotImplementedError("TorchCategorical has no reparametrised sample; use sample()")
 
     def logp(self, value: Tensor) -> Tensor:
-        """Return `[*batch]`. Raises ValueError for a value of another shape."""
+        """Return `[*batch]`. Raises ValueError for a value of another shape, or of floats."""
         if value.shape != self.inputs.shape[:-1]:
             raise self._misfit(self.inputs.shape[:-1], value.shape)
+        if value.is_floating_point():
+            raise self._no_class(value.dtype)
         index = value.long()
         if self.start:
             index = index - self.start
@@ -138,7 +141,7 @@ class TorchMultiCategorical(TorchParametric):
         raise NotImplementedError("TorchMultiCategorical has no reparametrised sample; use sample()")
 
     def logp(self, value: Tensor) -> Tensor:
-        """Return `[*batch]`, summed over the components. ValueError for a value of another shape."""
+        """Return `[*batch]`, summed over the components. ValueError for another shape, or for floats."""
         batch = self.inputs.shape[:-1]
         if value.shape != (*batch, *self.event_shape):
             raise self._misfit((*batch, *self.event_shape), value.shape)
