@@ -125,7 +125,7 @@ def test_nested_actions_are_drawn_and_scored_without_a_numpy_policy_too(
         monkeypatch.setattr(type(given), "to_numpy", lambda self: None)
 
     actor = Actor(module, bridge, np.random.default_rng(0))
-    draw, best = actor.explore(obs), actor.exploit(obs)
+    draw, best = actor.act(obs, explore=True), actor.act(obs, explore=False).actions
 
     for actions in (draw.actions, best):
         for row in range(5):

@@ -93,7 +93,6 @@ def test_a_folder_of_checkpoints_stands_for_the_newest(
 
 MISTAKES: list[tuple[list[object], str]] = [
     (["train", "--env", "CartPol-v1"], "environment 'CartPol-v1': it could not be made: .*`CartPole`"),
-    (["train", "--env", "Blackjack-v1"], "observation space: Tuple.* is not supported"),
     (["train", "--steps", 0], "--steps must be at least 1, got 0"),
     (["train", "--seed", -1], "debugging: seed: expected an integer in .*, got -1"),
     (["train", "--out", "a-file"], "a-file"),

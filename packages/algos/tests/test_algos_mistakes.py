@@ -109,7 +109,7 @@ def test_an_observation_space_that_no_encoder_takes_is_refused_when_building() -
 
         def __init__(self, env_config: Mapping[str, Any]) -> None: ...
 
-    with pytest.raises(ValueError, match=r"Text.* is not supported.*get_encoder_config"):
+    with pytest.raises(ValueError, match=r"Text.* is not supported.*get_leaf_encoder_config"):
         PPOConfig().environment(Words).build()
 
 

@@ -1,4 +1,4 @@
-"""The loop that all algorithms share: sample, learn, report, save."""
+"""The loop that all algorithms share: learn, report, evaluate, save."""
 
 from __future__ import annotations
 
@@ -13,18 +13,24 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 import numpy as np
 
 from rlmodule_algos.config import AlgorithmConfig
-from rlmodule_algos.envs import EnvStream, make_vector_env
-from rlmodule_algos.execution import LocalPool
+from rlmodule_algos.envs import make_vector_env as make_env
 from rlmodule_algos.frameworks import Framework
 from rlmodule_algos.learning import Learner, OptimizerSettings
-from rlmodule_algos.module_setup import build_modules
-from rlmodule_algos.reporting import Result, evaluation_result, training_result
-from rlmodule_algos.sampling import Actor, EnvRunner, Episode, action_filter, evaluate_episodes
+from rlmodule_algos.module_setup import ModuleSetup, policy_mapping
+from rlmodule_algos.policy import Policy
+from rlmodule_algos.reporting import Counts, Result, evaluation_result, training_result
+from rlmodule_algos.sampling import Episode, Episodes, World, action_filter, make_world
 from rlmodule_algos.saving import load_algorithm_state, save_algorithm_state
 from rlmodule_algos.settings import ConfigError, PositiveInt, mismatch
-from rlmodule_core import DEFAULT_MODULE_ID, CheckpointError, RLModule
+from rlmodule_core import (
+    DEFAULT_MODULE_ID,
+    CheckpointError,
+    RLModule,
+    SingleAgentRLModuleSpec,
+    initial_weights_from,
+)
 from rlmodule_core.catalog_protocol import CatalogClass
-from rlmodule_core.nest import Nest, map_nest
+from rlmodule_core.nest import Nest
 
 MAX_PARALLEL_EVALUATION = 32  # episodes played side by side
 SMALL_BATCH = 512  # rows; below it a second thread costs a small network more than it gives
@@ -46,24 +52,19 @@ class Algorithm(abc.ABC, Generic[Config]):
         env_seed, weight_seed, learner_seed, self._evaluation_seed = _seeds(config.seed, 4)
         if config.seed is not None:
             self.framework.bridge.seed(config.seed)
-        stream = self._make_stream(config.num_envs_per_env_runner)
+        self._weights_rng = np.random.default_rng(weight_seed)
+        world = self._make_world(config.num_envs_per_env_runner)
         try:
-            with self.framework.bridge.on_device(config.device):
-                self.modules = build_modules(
-                    self.config,
-                    observation_space=stream.env.single_observation_space,
-                    action_space=stream.env.single_action_space,
-                    default_module_class=self._default_module_class(),
-                    default_catalog_class=self.default_catalog_class,
-                    seed=weight_seed,
-                )
+            self._setup = ModuleSetup(
+                self.config, world.agents, self._default_module_class(), self.default_catalog_class
+            )
+            with self.framework.bridge.on_device(config.device), initial_weights_from(self._weights_rng):
+                self.modules = self._setup.build()
             self.learner = self._make_learner(learner_seed)
+            self._start(world, env_seed)
         except BaseException:
-            stream.close()
+            world.close()
             raise
-        self._for_env = action_filter(stream.env.single_action_space)
-        self._runner = EnvRunner(stream, self.get_module(), self.framework.bridge, seed=env_seed)
-        self.pool = LocalPool(self._runner, DEFAULT_MODULE_ID)
         self.iteration = 0
         self._seconds = 0.0  # in train(), over the life of the run
         self._timers: dict[str, float] = {}
@@ -77,6 +78,20 @@ class Algorithm(abc.ABC, Generic[Config]):
         """Sample, learn, and return `{module id: results}`."""
 
     @abc.abstractmethod
+    def _start(self, world: World, seed: int) -> None:
+        """Take over the environments that the spaces were read from: sample in them, or close them."""
+
+    @property
+    @abc.abstractmethod
+    def env_steps(self) -> int:
+        """Environment steps that the run has learned from, over its life; schedules follow it."""
+
+    @property
+    @abc.abstractmethod
+    def episodes(self) -> Episodes:
+        """The episodes that were sampled to learn from."""
+
+    @abc.abstractmethod
     def _make_loss(self, module: RLModule) -> Any:
         """Return the loss of one module, a function of (minibatch, coefficients)."""
 
@@ -88,25 +103,29 @@ class Algorithm(abc.ABC, Generic[Config]):
     def _make_learner(self, seed: int) -> Learner:
         config = self.config
         settings = OptimizerSettings(config.adam_epsilon, config.grad_clip, config.grad_clip_by)
-        return Learner(self.modules, self._make_loss, self.framework, settings, seed=seed)
+        trained = list(self.modules if config.policies_to_train is None else config.policies_to_train)
+        if unknown := sorted(set(trained) - set(self.modules)):
+            raise ConfigError(
+                f"multi_agent: policies_to_train: {unknown} are none of the modules {sorted(self.modules)}"
+            )
+        return Learner(self.modules, self._make_loss, self.framework, settings, trained=trained, seed=seed)
 
-    def _make_stream(self, num_envs: int) -> EnvStream:
+    def _make_world(self, num_envs: int) -> World:
         config = self.config
         if config.env is None:  # validate() refused it
             raise ConfigError("no environment")
-        return EnvStream(make_vector_env(config.env, config.env_config, num_envs))
+        return make_world(make_env(config.env, config.env_config, num_envs), policy_mapping(config))
 
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:
         """Report the seconds spent inside as `timers/<name>`."""
         begin = perf_counter()
         yield
-        self._timers[name] = self._timers.get(name, 0.0) + perf_counter() - begin
+        self.add_seconds(name, perf_counter() - begin)
 
-    @property
-    def env_steps(self) -> int:
-        """Environment steps sampled over the life of the run; schedules follow it."""
-        return self._runner.episodes.num_steps
+    def add_seconds(self, name: str, seconds: float) -> None:
+        """Report seconds as part of `timers/<name>`."""
+        self._timers[name] = self._timers.get(name, 0.0) + seconds
 
     # --- the run ------------------------------------------------------------------------------
 
@@ -120,21 +139,19 @@ class Algorithm(abc.ABC, Generic[Config]):
         if self._stopped:
             raise RuntimeError("train: this algorithm was stopped; build another and restore a checkpoint")
         begin = perf_counter()
-        before = self._runner.episodes.num_steps, self._runner.episodes.num_episodes
-        env_before, self._timers = self._runner.env_seconds, {}
+        before, self._timers = Counts.of(self.episodes), {}
         with self.framework.bridge.threads(1 if self.config.minibatch_size <= SMALL_BATCH else None):
             learned = self.training_step()
         self.iteration += 1
         seconds = perf_counter() - begin
         self._seconds += seconds
-        env_seconds = self._runner.env_seconds - env_before
         result = training_result(
             iteration=self.iteration,
             seconds_total=self._seconds,
-            episodes=self._runner.episodes,
+            episodes=self.episodes,
             before=before,
             learners=learned,
-            timers={**self._timers, "env_s": env_seconds, "iteration_s": seconds},
+            timers={**self._timers, "iteration_s": seconds},
         )
         interval = self.config.evaluation_interval
         if interval is not None and self.iteration % interval == 0:
@@ -153,26 +170,57 @@ class Algorithm(abc.ABC, Generic[Config]):
         self._evaluations += 1  # so that each plays episodes of its own
         seeds = np.random.default_rng([self._evaluation_seed, self._evaluations])
         episodes: list[Episode] = []
+        returns: dict[str, list[float]] = {}
         while len(episodes) < wanted:
-            stream = self._make_stream(min(wanted - len(episodes), MAX_PARALLEL_EVALUATION))
+            world = self._make_world(min(wanted - len(episodes), MAX_PARALLEL_EVALUATION))
             try:
-                episodes += evaluate_episodes(
-                    stream,
-                    self.get_module(),
-                    self.framework.bridge,
-                    explore=explore,
-                    seed=int(seeds.integers(2**31)),
+                played = world.evaluate(
+                    self.modules, self.framework.bridge, explore=explore, seed=int(seeds.integers(2**31))
                 )
             finally:
-                stream.close()
-        return {"evaluation": evaluation_result(episodes[:wanted])}
+                world.close()
+            episodes += played.episodes
+            for module_id, values in played.module_returns.items():
+                returns.setdefault(module_id, []).extend(values)
+        return {"evaluation": evaluation_result(episodes[:wanted], returns)}
 
-    def compute_single_action(self, obs: Nest, *, explore: bool = False) -> Nest:
-        """Return the action for one observation, as the environment takes it."""
-        actor = Actor(self.get_module(), self.framework.bridge, np.random.default_rng())
-        batch = map_nest(lambda leaf: np.asarray(leaf)[None], obs)
-        actions = actor.explore(batch).actions if explore else actor.exploit(batch)
-        return map_nest(lambda leaf: leaf[0], self._for_env(actions))
+    def compute_single_action(
+        self, obs: Nest, state: Nest = None, *, policy_id: str = DEFAULT_MODULE_ID, explore: bool = False
+    ) -> Nest:
+        """Return the action for one observation, as the environment takes it.
+
+        With the state of a stateful module: the triple (action, state after it, extra), as
+        `Policy.compute_single_action` returns. Without one, a stateful module starts afresh.
+        """
+        computed = self.get_policy(policy_id).compute_single_action(obs, state, explore)
+        config = self.get_module(policy_id).config
+        action = computed.actions if config is None else action_filter(config.action_space)(computed.actions)
+        return action if state is None else computed._replace(actions=action)
+
+    def get_policy(self, policy_id: str = DEFAULT_MODULE_ID) -> Policy:
+        """Return a module as a policy; KeyError that lists the ids for an unknown one."""
+        return Policy(self.get_module(policy_id))
+
+    def add_module(self, module_id: str, module_spec: SingleAgentRLModuleSpec | None = None) -> RLModule:
+        """Add a module that learns from the next iteration on; `policy_mapping_fn` says whose it is.
+
+        What the spec leaves open is as for the others. Raises ValueError if the id is taken or spaces are
+        missing, before anything is changed.
+        """
+        if module_id in self.modules:
+            raise ValueError(
+                f"add_module: {module_id!r} is there already; the modules are {sorted(self.modules)}"
+            )
+        with self.framework.bridge.on_device(self.config.device), initial_weights_from(self._weights_rng):
+            module = self._setup.build_one(module_id, module_spec)
+        self.modules.add_module(module_id, module)
+        self.learner.add(module_id)
+        return module
+
+    def remove_module(self, module_id: str) -> None:
+        """Remove a module; its agents are mapped anew. KeyError that lists the ids for an unknown one."""
+        self.modules.remove_module(module_id)
+        self.learner.remove(module_id)
 
     def get_module(self, module_id: str = DEFAULT_MODULE_ID) -> RLModule:
         """Return a module; KeyError that lists the ids for an unknown one."""
@@ -207,7 +255,7 @@ class Algorithm(abc.ABC, Generic[Config]):
         """
         saved = load_algorithm_state(Path(directory), algorithm=getattr(cls, "name", None))
         if config is None:
-            kinds = {kind.name: kind for kind in Algorithm.__subclasses__()}
+            kinds = {kind.name: kind for kind in _subclasses(cls) if hasattr(kind, "name")}
             if saved["algorithm"] not in kinds:
                 raise CheckpointError(f"{directory}: {saved['algorithm']!r} is none of {sorted(kinds)}")
             config = kinds[saved["algorithm"]].config_class.from_json(saved["config"])
@@ -225,20 +273,17 @@ class Algorithm(abc.ABC, Generic[Config]):
             "iteration": self.iteration,
             "seconds": self._seconds,
             "learner": self.learner.get_state(),
-            "runner": self._runner.get_state(),
         }
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Set what `get_state` returned; the environments start anew. See `restore` for a safe way."""
         iteration, seconds = state["iteration"], state["seconds"]
         self.learner.set_state(state["learner"])
-        self._runner.set_state(state["runner"])
         self.iteration, self._seconds = iteration, seconds
 
     def stop(self) -> None:
-        """Release the environments; calling it again does nothing."""
+        """Release what the run holds; calling it again does nothing."""
         self._stopped = True
-        self.pool.close()
 
     def __enter__(self) -> Self:
         return self
@@ -247,6 +292,12 @@ class Algorithm(abc.ABC, Generic[Config]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+
+def _subclasses(kind: type[Algorithm[Any]]) -> Iterator[type[Algorithm[Any]]]:
+    yield kind
+    for child in kind.__subclasses__():
+        yield from _subclasses(child)
 
 
 def _seeds(seed: int | None, count: int) -> list[int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, Unpack
@@ -17,6 +17,7 @@ from rlmodule_algos.settings import (
     EnvRunnerSettings,
     EvaluationSettings,
     LearnerSettings,
+    MultiAgentSettings,
     RLModuleSettings,
     Schedule,
     TrainingSettings,
@@ -41,6 +42,7 @@ GROUPS: Mapping[str, type] = {
     "rl_module": RLModuleSettings,
     "env_runners": EnvRunnerSettings,
     "learners": LearnerSettings,
+    "multi_agent": MultiAgentSettings,
     "evaluation": EvaluationSettings,
     "debugging": DebuggingSettings,
 }
@@ -67,6 +69,9 @@ class AlgorithmConfig:
         self.num_envs_per_env_runner: int = 8
         self.num_learners: Literal[0] = 0  # beside the one in this process
         self.device: str = "cpu"
+        self.policies: Mapping[str, SingleAgentRLModuleSpec | None] | Sequence[str] = ()  # or as mapped
+        self.policy_mapping_fn: Callable[[str], str] | None = None  # None: all agents share `default_policy`
+        self.policies_to_train: Sequence[str] | None = None  # None: all
         self.evaluation_interval: int | None = None  # iterations; None: only when asked
         self.evaluation_duration: int = 10  # episodes
         self.seed: int | None = None
@@ -114,6 +119,14 @@ class AlgorithmConfig:
     def learners(self, **settings: Unpack[LearnerSettings]) -> Self:
         """Say where learning runs: `device`, in the framework's words."""
         return self._set("learners", LearnerSettings, settings)
+
+    def multi_agent(self, **settings: Unpack[MultiAgentSettings]) -> Self:
+        """Say which modules there are and whose they are.
+
+        `policies`: module ids, or a recipe for each (None: the usual one). `policy_mapping_fn(agent id)` is
+        asked once for each agent in each episode. `policies_to_train`: the ids that learn.
+        """
+        return self._set("multi_agent", MultiAgentSettings, settings)
 
     def evaluation(self, **settings: Unpack[EvaluationSettings]) -> Self:
         """Evaluate every `evaluation_interval` iterations, for `evaluation_duration` episodes."""

@@ -32,6 +32,7 @@ class Bridge(Protocol):
     def to_numpy(self, nest: Nest) -> Nest: ...  # noqa: D102
     def take(self, columns: Mapping[str, Nest], indices: npt.NDArray[np.int64]) -> dict[str, Nest]: ...  # noqa: D102
     def mean_of(self, results: Sequence[Sequence[Any]]) -> list[float]: ...  # noqa: D102
+    def call(self, module: RLModule, forward: str, batch: Mapping[str, Any]) -> Mapping[str, Any]: ...  # noqa: D102
     def as_distribution(self, value: object) -> Distribution[Any]: ...  # noqa: D102
     def seed(self, number: int) -> None: ...  # noqa: D102
     def on_device(self, device: str) -> AbstractContextManager[None]: ...  # noqa: D102

@@ -22,6 +22,7 @@ class Columns:
     STATE_OUT: Final = "state_out"
     IS_FIRST: Final = "is_first"  # an episode starts here, so the state is reset before this step
     MASK: Final = "mask"  # True on real rows, False on padding
+    LOSS_MASK: Final = "loss_mask"  # True on the rows that a loss counts: real ones behind a burn-in
 
     ADVANTAGES: Final = "advantages"
     VALUE_TARGETS: Final = "value_targets"

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from rlmodule_core.distribution import Distribution
+from rlmodule_core.module import Batch, Output, RLModule
 from rlmodule_core.nest import Nest
 
 
@@ -19,6 +20,12 @@ def to_tensors(nest: Nest, device: object = None) -> Nest:
 def to_numpy(nest: Nest) -> Nest:
     """Return the arrays as they are."""
     return nest
+
+
+def call(module: RLModule, forward: str, batch: Batch) -> Output:
+    """Call one of the public forwards, by name."""
+    output: Output = getattr(module, forward)(batch)
+    return output
 
 
 def as_distribution(value: object) -> Distribution[Any]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from rlmodule_core.module import Batch, Output, RLModule
 from rlmodule_core.nest import Nest, map_nest
 from rlmodule_tf.arrays import as_array
 from rlmodule_tf.distributions import as_distribution
@@ -16,6 +19,7 @@ from rlmodule_tf.distributions import as_distribution
 __all__ = [
     "as_array",
     "as_distribution",
+    "call",
     "mean_of",
     "no_grad",
     "on_device",
@@ -38,6 +42,34 @@ def to_tensors(nest: Nest, device: str | None = None) -> Nest:
 def to_numpy(nest: Nest) -> Nest:
     """Turn a nest of tensors into a nest of arrays, without their gradients."""
     return map_nest(as_array, nest)
+
+
+def call(module: RLModule, forward: str, batch: Batch) -> Output:
+    """Call one of the public forwards, by name, as a compiled graph that is traced once for all batch sizes.
+
+    A forward that cannot be compiled (it computes in NumPy, say) runs eagerly from then on. Exchanging a
+    layer of the module afterwards is not noticed.
+    """
+    compiled = _compiled.setdefault(module, {})
+    if forward in compiled:
+        known: Output = compiled[forward](dict(batch))
+        return known
+    own = weakref.ref(module)  # or the module would live as long as this dictionary
+
+    def run(columns: Batch) -> Output:
+        output: Output = getattr(own(), forward)(columns)
+        return output
+
+    compiled[forward] = tf.function(run, reduce_retracing=True, autograph=False)
+    try:
+        output: Output = compiled[forward](dict(batch))
+    except Exception:  # of the forward itself, which the next line raises again, or of compiling it
+        output = run(batch)
+        compiled[forward] = run
+    return output
+
+
+_compiled: weakref.WeakKeyDictionary[RLModule, dict[str, Any]] = weakref.WeakKeyDictionary()
 
 
 def take(columns: Mapping[str, Nest], indices: npt.NDArray[np.int64]) -> dict[str, Nest]:

@@ -12,12 +12,14 @@ import torch
 from torch import Tensor
 
 from rlmodule_core.nest import Nest, map_nest
+from rlmodule_core.numpy_bridge import call
 from rlmodule_torch.arrays import as_array
 from rlmodule_torch.distributions import as_distribution
 
 __all__ = [
     "as_array",
     "as_distribution",
+    "call",
     "mean_of",
     "no_grad",
     "on_device",

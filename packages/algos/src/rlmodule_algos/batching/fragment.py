@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,21 @@ from rlmodule_core.nest import Nest, map_nest
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class SequenceStarts:
+    """Where the sequences of a stateful module begin, and in which state.
+
+    A sequence runs for `max_len` steps, or to the end of its episode or row, whichever comes first. With
+    a burn-in the next one begins that much before its end, so that every step but the first few of a
+    row is behind a burn-in once.
+    """
+
+    index: IntArray  # [S, 2] the (t, b) of each first step
+    state: Nest  # [S, ...] before it
+    max_len: int
+    burn_in: int = 0
 
 
 @dataclass(frozen=True)
@@ -32,6 +47,7 @@ class Fragment:
     lengths: IntArray  # [B]
     final_obs: Nest  # [K, ...] what followed the K steps that ended an episode
     final_index: IntArray  # [K, 2] the (t, b) of those steps
+    sequences: SequenceStarts | None = None  # of a stateful module
     weights_version: int = 0  # of the policy that acted
 
     @property
@@ -69,8 +85,9 @@ def without_holes(fragment: Fragment, holes: BoolArray) -> Fragment:
     rows = np.arange(holes.shape[1])
     lengths = len(holes) - holes.sum(axis=0)
     position = np.cumsum(~holes, axis=0) - 1  # of each real step after closing
-    index = fragment.final_index.copy()
-    index[:, 0] = position[fragment.final_index[:, 0], fragment.final_index[:, 1]]
+
+    def moved(index: IntArray) -> IntArray:
+        return np.stack([position[index[:, 0], index[:, 1]], index[:, 1]], axis=1)
 
     def close(column: Nest) -> Nest:
         return map_nest(lambda array: array[order, rows], column)
@@ -80,7 +97,16 @@ def without_holes(fragment: Fragment, holes: BoolArray) -> Fragment:
         closed[lengths, rows] = array[-1]
         return closed
 
-    return Fragment(
+    starts = fragment.sequences
+    if starts is not None:
+        kept = ~holes[starts.index[:, 0], starts.index[:, 1]]
+        starts = replace(
+            starts,
+            index=moved(starts.index[kept]),
+            state=map_nest(lambda array: array[kept], starts.state),
+        )
+    return replace(
+        fragment,
         obs=map_nest(close_obs, fragment.obs),
         actions=close(fragment.actions),
         action_logp=close(fragment.action_logp),
@@ -88,7 +114,6 @@ def without_holes(fragment: Fragment, holes: BoolArray) -> Fragment:
         terminated=close(fragment.terminated),
         truncated=close(fragment.truncated),
         lengths=lengths,
-        final_obs=fragment.final_obs,
-        final_index=index,
-        weights_version=fragment.weights_version,
+        final_index=moved(fragment.final_index),
+        sequences=starts,
     )

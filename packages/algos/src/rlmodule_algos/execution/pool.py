@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from rlmodule_algos.batching import Fragment
-from rlmodule_algos.sampling import EnvRunner
+from rlmodule_algos.sampling import Runner
 from rlmodule_core.module import State
 
 
@@ -20,32 +20,35 @@ class SamplerPool(Protocol):
         """
 
     def sample(self, num_env_steps: int) -> dict[str, list[Fragment]]:
-        """Return at least one fragment a module id; about `num_env_steps` steps in all."""
+        """Return fragments by module id, of about `num_env_steps` environment steps in all.
+
+        A module that completed no step is left out.
+        """
 
     def close(self) -> None:
         """Release every runner; calling it again does nothing."""
 
 
 class LocalPool:
-    """One runner in this process, acting with the very module that learns.
+    """One runner in this process, acting with the very modules that learn.
 
     So there is nothing to copy: `broadcast` only notes the version.
     """
 
-    def __init__(self, runner: EnvRunner, module_id: str) -> None:
+    def __init__(self, runner: Runner) -> None:
         self.runner = runner
-        self._module_id = module_id
         self._version = 0
         self._closed = False
 
     def broadcast(self, version: int, get_weights: Callable[[], State]) -> None:
-        """Note the version of the weights that the shared module has now."""
+        """Note the version of the weights that the shared modules have now."""
         self._version = version
 
     def sample(self, num_env_steps: int) -> dict[str, list[Fragment]]:
-        """Return one fragment of `num_env_steps // num_envs` steps a row."""
+        """Return one fragment a module that acted, of `num_env_steps // num_envs` steps an environment."""
         steps = max(1, num_env_steps // self.runner.num_envs)
-        return {self._module_id: [self.runner.sample(steps, weights_version=self._version)]}
+        collected = self.runner.collect(steps, weights_version=self._version)
+        return {module_id: [fragment] for module_id, fragment in collected.items()}
 
     def close(self) -> None:
         """Close the environments."""

@@ -1,18 +1,20 @@
-"""One updater a module: epochs of minibatches over a batch of real steps."""
+"""One updater a module: epochs of minibatches over a batch of rows."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from rlmodule_algos.frameworks import Framework
+from rlmodule_algos.frameworks import Framework, Updater
 from rlmodule_core import MultiAgentRLModule, RLModule
 from rlmodule_core.nest import Nest, leaves, map_nest
 
+IntArray = npt.NDArray[np.int64]
 LossFactory = Callable[[RLModule], Any]
 """module -> loss function of (minibatch, coefficients) that returns a named tuple, the loss first."""
 
@@ -26,12 +28,25 @@ class OptimizerSettings:
     grad_clip_by: str
 
 
+@dataclass(frozen=True)
+class Limit:
+    """Stops an update at the first minibatch whose `name`, a field of the loss, is above `most`."""
+
+    name: str
+    most: float
+
+    def exceeded(self, loss: Any) -> bool:
+        """Whether a step's loss went too far."""
+        return float(getattr(loss, self.name)) > self.most
+
+
 @dataclass
 class UpdateResult:
     """The means over all minibatches of one update, and what was skipped."""
 
     means: dict[str, float] = field(default_factory=dict)
-    num_skipped: int = 0  # steps whose gradient was not finite
+    num_steps: int = 0  # optimizer steps that were applied
+    num_skipped: int = 0  # those whose gradient was not finite
 
 
 class Learner:
@@ -44,21 +59,37 @@ class Learner:
         framework: Framework,
         settings: OptimizerSettings,
         *,
+        trained: Collection[str] | None = None,
         seed: int | None,
     ) -> None:
         self.modules = modules
+        self._loss_factory = loss_factory
         self._framework = framework
+        self._settings = settings
         self._rng = np.random.default_rng(seed)
-        self._updaters = {
-            key: framework.make_updater(
-                module,
-                loss_factory(module),
-                adam_epsilon=settings.adam_epsilon,
-                grad_clip=settings.grad_clip,
-                grad_clip_by=settings.grad_clip_by,
-            )
-            for key, module in modules.items()
-        }
+        self._updaters: dict[str, Updater] = {}
+        for module_id in modules if trained is None else trained:
+            self.add(module_id)
+
+    @property
+    def trained(self) -> tuple[str, ...]:
+        """The ids of the modules that learn."""
+        return tuple(self._updaters)
+
+    def add(self, module_id: str) -> None:
+        """Make an optimizer for a module. Raises ValueError if it has nothing to train."""
+        settings, module = self._settings, self.modules[module_id]
+        self._updaters[module_id] = self._framework.make_updater(
+            module,
+            self._loss_factory(module),
+            adam_epsilon=settings.adam_epsilon,
+            grad_clip=settings.grad_clip,
+            grad_clip_by=settings.grad_clip_by,
+        )
+
+    def remove(self, module_id: str) -> None:
+        """Forget a module's optimizer, if it has one."""
+        self._updaters.pop(module_id, None)
 
     def update(
         self,
@@ -68,32 +99,52 @@ class Learner:
         num_epochs: int,
         minibatch_size: int,
         coefficients: Mapping[str, float],
+        steps: IntArray | None = None,
+        limit: Limit | None = None,
     ) -> UpdateResult:
-        """Take one optimizer step a minibatch; every real step is used once an epoch.
+        """Take one optimizer step a minibatch; every row is used once an epoch.
 
         `batch` holds NumPy columns `[N, ...]`; `coefficients` has the learning rate `lr` and what the
-        loss looks up. Minibatches differ in size by one at most, so that no
-        step weighs more than another.
+        loss looks up. `minibatch_size` counts steps: `steps` `[N]` says how many each row holds (None:
+        one). Minibatches hold as nearly equal numbers of steps as whole rows allow, so that no step weighs
+        more than another. An exceeded `limit` ends the update.
         """
-        bridge, updater = self._framework.bridge, self._updaters[module_id]
-        device = self.modules[module_id].device
-        columns = {name: bridge.to_tensors(column, device) for name, column in batch.items()}
-        size = len(leaves(next(iter(batch.values())))[0])
+        updater = self._updaters[module_id]
         results = []
+        for minibatch in self._epochs(module_id, batch, num_epochs, minibatch_size, steps):
+            results.append(updater.step(minibatch, coefficients))
+            if limit is not None and limit.exceeded(results[-1].loss):
+                break
+        return self._summary(results)
+
+    def _epochs(
+        self,
+        module_id: str,
+        batch: Mapping[str, Nest],
+        num_epochs: int,
+        minibatch_size: int,
+        steps: IntArray | None,
+    ) -> Iterator[dict[str, Nest]]:
+        bridge, device = self._framework.bridge, self.modules[module_id].device
+        columns = {name: bridge.to_tensors(column, device) for name, column in batch.items()}
+        if steps is None:
+            steps = np.ones(len(leaves(next(iter(batch.values())))[0]), np.int64)
         for _ in range(num_epochs):
-            shuffled = bridge.take(columns, self._rng.permutation(size))
-            for start, stop in _minibatches(size, minibatch_size):
-                minibatch = {
+            order = self._rng.permutation(len(steps))
+            shuffled = bridge.take(columns, order)
+            for start, stop in minibatches(steps[order], minibatch_size):
+                yield {
                     name: map_nest(lambda column: column[start:stop], column)  # noqa: B023  # used at once
                     for name, column in shuffled.items()
                 }
-                results.append(updater.step(minibatch, coefficients))
+
+    def _summary(self, results: list[Any]) -> UpdateResult:
         applied = [result for result in results if result.applied]
         names = [*results[0].loss._fields, "grad_norm"]
         if not applied:
             return UpdateResult(dict.fromkeys(names, float("nan")), num_skipped=len(results))
-        means = bridge.mean_of([(*result.loss, result.grad_norm) for result in applied])
-        return UpdateResult(dict(zip(names, means, strict=True)), len(results) - len(applied))
+        means = self._framework.bridge.mean_of([(*result.loss, result.grad_norm) for result in applied])
+        return UpdateResult(dict(zip(names, means, strict=True)), len(applied), len(results) - len(applied))
 
     def get_state(self) -> dict[str, Any]:
         """Return weights and optimizer states by module, and the generator that shuffles."""
@@ -111,12 +162,16 @@ class Learner:
         self._rng.bit_generator.state = state["rng"]
 
 
-def _minibatches(size: int, minibatch_size: int) -> Iterator[tuple[int, int]]:
-    """Yield (start, stop) of as few near-equal parts as fit the size.
+def minibatches(steps: IntArray, minibatch_size: int) -> Iterator[tuple[int, int]]:
+    """Yield (start, stop) of as few parts of near-equal numbers of steps as fit the size; none is empty.
 
-    >>> list(_minibatches(10, 4))
+    >>> list(minibatches(np.ones(10, np.int64), 4))
     [(0, 3), (3, 6), (6, 10)]
+    >>> list(minibatches(np.array([4, 1, 1, 2]), 4))
+    [(0, 1), (1, 4)]
     """
-    parts = max(1, -(-size // minibatch_size))
-    edges: npt.NDArray[np.int64] = np.arange(parts + 1) * size // parts
-    yield from zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)
+    ends = steps.cumsum()
+    parts = min(max(1, -(-int(ends[-1]) // minibatch_size)), len(steps))
+    wanted = np.arange(1, parts) * int(ends[-1]) // parts
+    edges = [0, *(np.searchsorted(ends, wanted) + 1).tolist(), len(steps)]
+    yield from ((start, stop) for start, stop in pairwise(edges) if start < stop)

@@ -23,6 +23,7 @@ class PPOTrainingSettings(TrainingSettings, total=False):
     use_kl_loss: bool
     kl_coeff: NonNegativeFloat
     kl_target: PositiveFloat
+    kl_stop: PositiveFloat | None
     standardize_advantages: bool
 
 
@@ -46,6 +47,7 @@ class PPOConfig(AlgorithmConfig):
         self.use_kl_loss: bool = False
         self.kl_coeff: float = 0.2  # beta of (8), to begin with
         self.kl_target: float = 0.01  # d_targ of section 4
+        self.kl_stop: float | None = None  # mean KL of a minibatch at which a module's update ends early
         self.standardize_advantages: bool = True
 
     def training(self, **settings: Unpack[PPOTrainingSettings]) -> Self:

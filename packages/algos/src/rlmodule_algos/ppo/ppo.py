@@ -8,19 +8,26 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
-from rlmodule_algos.algorithm import Algorithm
-from rlmodule_algos.batching import Fragment, advantage_batch, evaluate_fragment, join_batches
+from rlmodule_algos.batching import (
+    Fragment,
+    advantage_batch,
+    counted,
+    evaluate_fragment,
+    join_batches,
+    steps_in_rows,
+)
 from rlmodule_algos.frameworks import Framework
-from rlmodule_algos.learning import adapted_kl_coefficient, value_at
+from rlmodule_algos.learning import Limit, adapted_kl_coefficient, value_at
 from rlmodule_algos.ppo.config import PPOConfig
 from rlmodule_algos.returns import explained_variance, standardize
+from rlmodule_algos.sampling_algorithm import SamplingAlgorithm
 from rlmodule_algos.settings import ConfigError
 from rlmodule_catalogs import PPOCatalog
 from rlmodule_core import Columns, RLModule
 from rlmodule_core.nest import Nest
 
 
-class PPO(Algorithm[PPOConfig]):
+class PPO(SamplingAlgorithm[PPOConfig]):
     """Proximal policy optimization. `PPOConfig.build()` makes one."""
 
     name: ClassVar[str] = "ppo"
@@ -29,11 +36,11 @@ class PPO(Algorithm[PPOConfig]):
 
     def __init__(self, config: PPOConfig) -> None:
         super().__init__(config)
-        self._kl_coeffs = dict.fromkeys(self.modules, config.kl_coeff)  # beta of (8), adapted
+        self._kl_coeffs: dict[str, float] = {}  # beta of (8), adapted; of a new module: the setting
 
     def training_step(self) -> dict[str, dict[str, float]]:
         """One iteration: Algorithm 1 of the paper."""
-        with self.timed("sample_s"):
+        with self.timed_sampling():
             fragments = self.pool.sample(self.config.train_batch_size)
         with self.timed("learn_s"):
             return {module_id: self._learn(module_id, parts) for module_id, parts in fragments.items()}
@@ -43,7 +50,7 @@ class PPO(Algorithm[PPOConfig]):
         coefficients = {
             "lr": value_at(config.lr, self.env_steps),
             "entropy_coeff": value_at(config.entropy_coeff, self.env_steps),
-            "kl_coeff": self._kl_coeffs[module_id],
+            "kl_coeff": self._kl_coeffs.get(module_id, config.kl_coeff),
         }
         batch = self._batch(fragments, self.modules[module_id])
         update = self.learner.update(
@@ -52,6 +59,8 @@ class PPO(Algorithm[PPOConfig]):
             num_epochs=config.num_epochs,
             minibatch_size=config.minibatch_size,
             coefficients=coefficients,
+            steps=steps_in_rows(batch),
+            limit=None if config.kl_stop is None else Limit("mean_kl", config.kl_stop),
         )
         if config.use_kl_loss:
             self._kl_coeffs[module_id] = adapted_kl_coefficient(
@@ -59,13 +68,16 @@ class PPO(Algorithm[PPOConfig]):
             )
         return {
             **update.means,
-            "vf_explained_var": explained_variance(batch[Columns.VF_PREDS], batch[Columns.VALUE_TARGETS]),
+            "vf_explained_var": explained_variance(
+                counted(batch, Columns.VF_PREDS), counted(batch, Columns.VALUE_TARGETS)
+            ),
+            "num_updates": update.num_steps,
             "num_skipped_updates": update.num_skipped,
             **{f"curr_{name}": value for name, value in coefficients.items()},
         }
 
     def _batch(self, fragments: Sequence[Fragment], module: RLModule) -> dict[str, Nest]:
-        """Return all real steps, `[N, ...]`, with advantages and value targets."""
+        """Return all real steps, or all sequences, with advantages and value targets."""
         config = self.config
         batch = join_batches(
             [
@@ -84,11 +96,16 @@ class PPO(Algorithm[PPOConfig]):
                 f"{type(module).__name__} is the framework's own; return TorchCategorical, say"
             )
         if config.standardize_advantages:
-            batch[Columns.ADVANTAGES] = standardize(batch[Columns.ADVANTAGES])
+            batch[Columns.ADVANTAGES] = standardize(batch[Columns.ADVANTAGES], batch.get(Columns.LOSS_MASK))
         return batch
 
     def _make_loss(self, module: RLModule) -> Callable[[Mapping[str, Any], Mapping[str, Any]], Any]:
         return ppo_module_loss(module, self.config, self.framework)
+
+    def remove_module(self, module_id: str) -> None:
+        """Remove a module; see `Algorithm.remove_module`."""
+        super().remove_module(module_id)
+        self._kl_coeffs.pop(module_id, None)
 
     def get_state(self) -> dict[str, Any]:
         """Return everything a resumed run needs, as arrays and JSON data."""
@@ -126,7 +143,7 @@ def ppo_module_loss(
             value_targets=batch[Columns.VALUE_TARGETS],
             entropy=policy.entropy(),
             kl=kl,
-            mask=None,
+            mask=batch.get(Columns.LOSS_MASK),
             clip_param=config.clip_param,
             vf_clip_mode=config.vf_clip_mode,
             vf_clip_param=config.vf_clip_param,

@@ -6,18 +6,25 @@ import numpy as np
 import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.floating]
+BoolArray = npt.NDArray[np.bool_]
 
 
-def standardize(advantages: FloatArray) -> FloatArray:
-    """Return `(A - mean) / std` of a flat array of real steps.
+def standardize(advantages: FloatArray, mask: BoolArray | None = None) -> FloatArray:
+    """Return `(A - mean) / std` with the statistics of the steps that count (`mask`; None: all).
 
-    One step has no spread, so it comes back centred only; equal steps come back as 0.
+    One step has no spread, so it comes back centred only; equal steps come back as 0. Steps that do not
+    count come back as 0.
 
     >>> standardize(np.array([1.0, 3.0])).round(4).tolist()
     [-1.0, 1.0]
+    >>> standardize(np.array([1.0, 3.0, np.nan]), np.array([True, True, False])).round(4).tolist()
+    [-1.0, 1.0, 0.0]
     """
-    centred: FloatArray = advantages - advantages.mean()
-    return centred if len(centred) < 2 else centred / (centred.std() + 1e-8)
+    real = advantages if mask is None else advantages[mask]
+    centred: FloatArray = advantages - real.mean()
+    if real.size > 1:
+        centred /= real.std() + 1e-8
+    return centred if mask is None else np.where(mask, centred, 0.0).astype(advantages.dtype)
 
 
 def explained_variance(predictions: FloatArray, targets: FloatArray) -> float:

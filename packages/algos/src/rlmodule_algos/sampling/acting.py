@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from rlmodule_algos.frameworks import Bridge
-from rlmodule_core import Columns, NumpyDistribution, RLModule, numpy_bridge
-from rlmodule_core.nest import Nest, leaves
+from rlmodule_core import Columns, Distribution, NumpyDistribution, RLModule, numpy_bridge
+from rlmodule_core.nest import Nest, leaves, map_nest
 
 Array = npt.NDArray[Any]
 
@@ -25,6 +25,7 @@ class Draw(NamedTuple):
     actions: Nest  # [B, ...], nested as the action space is
     distribution: NumpyDistribution | None
     logp: Array | None  # given exactly where `distribution` is not
+    state: Nest = None  # [B, ...] after the step, of a stateful module
 
 
 class Actor:
@@ -36,30 +37,60 @@ class Actor:
         self._bridge = bridge if numpy_form is None and module.framework != "numpy" else numpy_bridge
         self._device = self._module.device
         self._rng = rng
+        self.is_stateful = module.is_stateful()
 
-    def explore(self, obs: Nest) -> Draw:
-        """Draw actions for observations `[B, ...]`."""
-        batch = {Columns.OBS: self._bridge.to_tensors(obs, self._device)}
-        output = self._module.forward_exploration(batch)
-        distribution = self._bridge.as_distribution(output[Columns.ACTION_DIST])
+    def act(self, obs: Nest, state: Nest = None, *, explore: bool) -> Draw:
+        """Return actions for observations `[B, ...]`: drawn, or the most likely ones.
+
+        A stateful module needs the state `[B, ...]`.
+        """
+        phase = "forward_exploration" if explore else "forward_inference"
+        distribution, after = self._policy(phase, obs, state)
         flat = distribution.to_numpy()
         if isinstance(flat, NumpyDistribution):
-            return Draw(flat.sample(self._rng), flat, None)
-        drawn = distribution.sample()
-        actions = self._bridge.to_numpy(drawn)
-        logp = self._bridge.to_numpy(distribution.logp(drawn))
+            if self.is_stateful:
+                flat = flat.with_inputs(map_nest(_without_time, flat.inputs))
+            actions = flat.sample(self._rng) if explore else flat.to_deterministic().sample()
+            return Draw(actions, flat, None, after)
+        drawn = distribution.sample() if explore else distribution.to_deterministic().sample()
+        actions, logp = self._bridge.to_numpy(drawn), self._bridge.to_numpy(distribution.logp(drawn))
+        if self.is_stateful:
+            actions, logp = map_nest(_without_time, actions), _without_time(logp)
+        self._require_one_logp_each(actions, logp, phase)
+        return Draw(actions, None, logp, after)
+
+    def logp(self, actions: Nest, obs: Nest, state: Nest = None) -> Array:
+        """Return the log-probs `[B]` of actions as exploring would draw them."""
+        distribution, _ = self._policy("forward_exploration", obs, state)
+        if self.is_stateful:
+            actions = map_nest(lambda leaf: leaf[:, None], actions)
+        logp: Array = self._bridge.to_numpy(distribution.logp(self._bridge.to_tensors(actions, self._device)))
+        return _without_time(logp) if self.is_stateful else logp
+
+    def _policy(self, phase: str, obs: Nest, state: Nest) -> tuple[Distribution[Any], Nest]:
+        """Return the action distribution, and the state after the step."""
+        columns: dict[str, Nest] = {Columns.OBS: obs}
+        if self.is_stateful:  # which sees time: one step of it
+            columns = {
+                Columns.OBS: map_nest(lambda leaf: leaf[:, None], obs),
+                Columns.STATE_IN: state,
+                Columns.MASK: np.ones((len(leaves(obs)[0]), 1), np.bool_),
+            }
+        batch = {name: self._bridge.to_tensors(column, self._device) for name, column in columns.items()}
+        output = self._bridge.call(self._module, phase, batch)
+        after = self._bridge.to_numpy(output[Columns.STATE_OUT]) if self.is_stateful else None
+        return self._bridge.as_distribution(output[Columns.ACTION_DIST]), after
+
+    def _require_one_logp_each(self, actions: Nest, logp: Array, phase: str) -> None:
         rows = leaves(actions)[0].shape[:1]
         if logp.shape != rows:
             raise ValueError(
-                f"{type(self._module).__name__}.forward_exploration: action_dist gives log-probs of shape "
+                f"{type(self._module).__name__}.{phase}: action_dist gives log-probs of shape "
                 f"{list(logp.shape)}, expected {list(rows)}, one for each action; wrap a "
                 "distribution over single components, in torch.distributions.Independent, say"
             )
-        return Draw(actions, None, logp)
 
-    def exploit(self, obs: Nest) -> Nest:
-        """Return the most likely actions for observations `[B, ...]`."""
-        batch = {Columns.OBS: self._bridge.to_tensors(obs, self._device)}
-        output = self._module.forward_inference(batch)
-        distribution = self._bridge.as_distribution(output[Columns.ACTION_DIST])
-        return self._bridge.to_numpy(distribution.to_deterministic().sample())
+
+def _without_time(array: Array) -> Array:
+    """`[B, 1, ...]` -> `[B, ...]`."""
+    return array[:, 0]

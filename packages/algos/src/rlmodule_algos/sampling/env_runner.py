@@ -7,24 +7,22 @@ made once a fragment.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
-import numpy.typing as npt
-from gymnasium import spaces
 
 from rlmodule_algos.batching import Fragment
-from rlmodule_algos.envs import EnvError, EnvStream
+from rlmodule_algos.envs import EnvStream
 from rlmodule_algos.frameworks import Bridge
 from rlmodule_algos.sampling.acting import Actor
+from rlmodule_algos.sampling.action_filter import action_filter
 from rlmodule_algos.sampling.episodes import EpisodeTracker
+from rlmodule_algos.sampling.finite import require_finite
 from rlmodule_algos.sampling.recorder import Recorder
+from rlmodule_algos.sampling.recurrent_state import CarriedState, SequenceMarks
 from rlmodule_algos.sampling.threads import one_blas_thread
-from rlmodule_core import RLModule
-from rlmodule_core.nest import Nest, leaves_with_paths
+from rlmodule_core import DEFAULT_MODULE_ID, RLModule
 
 
 class EnvRunner:
@@ -40,6 +38,7 @@ class EnvRunner:
         self._for_env = action_filter(stream.env.single_action_space)
         self._seed = seed
         self._started = False
+        self._state: CarriedState | None = None  # of a stateful module, before its next step
 
     @property
     def num_envs(self) -> int:
@@ -63,23 +62,36 @@ class EnvRunner:
 
     def _sample(self, num_steps: int, weights_version: int) -> Fragment:
         stream, for_env, env_seconds = self._stream, self._for_env, 0.0
+        actor = Actor(self.module, self._bridge, self._rng)
         if not self._started:
             stream.reset(self._seed)
+            self._state = CarriedState(self.module, stream.num_envs) if actor.is_stateful else None
             self._started = True
-        recorder = Recorder(num_steps, stream.num_envs)
-        actor = Actor(self.module, self._bridge, self._rng)
+        state = self._state
+        marks = None if state is None else SequenceMarks(self.module, stream.num_envs)
+        recorder = Recorder(num_steps, stream.num_envs, marks)
         for _ in range(num_steps):
-            draw = actor.explore(stream.obs)
-            recorder.act(stream.obs, draw)
+            before = None if state is None else state.now
+            draw = actor.act(stream.obs, before, explore=True)
+            recorder.act(stream.obs, draw, before)
             begin = perf_counter()
             transition = stream.step(for_env(draw.actions))
             env_seconds += perf_counter() - begin
             recorder.step(transition)
+            if state is not None:
+                state.advance(draw.state, transition.begins)
         self.env_seconds += env_seconds
         fragment = recorder.finish(stream.obs, weights_version)
-        _require_finite(fragment)
+        require_finite(fragment, lambda row: f"environment {row}")
         self.episodes.add(fragment)
         return fragment
+
+    def collect(self, num_steps: int, *, weights_version: int = 0) -> dict[str, Fragment]:
+        """Return what `sample` does, under the id of the module."""
+        return {DEFAULT_MODULE_ID: self.sample(num_steps, weights_version=weights_version)}
+
+    def forget(self, module_id: str) -> None:
+        """Nothing: the one module of a single agent cannot be removed."""
 
     def get_state(self) -> dict[str, Any]:
         """Return the generator's state and the episode counters; open episodes are not kept."""
@@ -100,52 +112,3 @@ class EnvRunner:
     def close(self) -> None:
         """Close the environments."""
         self._stream.close()
-
-
-def action_filter(space: gym.Space[Any]) -> Callable[[Nest], Nest]:
-    """Return what makes drawn actions fit for the environment: Box actions are clipped to the bounds.
-
-    Only the environment's copy is clipped; the fragment keeps what was drawn.
-    """
-    match space:
-        case spaces.Dict():
-            filters = {key: action_filter(child) for key, child in space.spaces.items()}
-            return lambda actions: {key: fit(actions[key]) for key, fit in filters.items()}
-        case spaces.Tuple():
-            fits = [action_filter(child) for child in space.spaces]
-            return lambda actions: tuple(fit(part) for fit, part in zip(fits, actions, strict=True))
-        case spaces.Box() if np.isfinite(space.low).any() or np.isfinite(space.high).any():
-            low, high, dtype = space.low, space.high, space.dtype
-            return lambda actions: np.clip(actions, low, high).astype(dtype, copy=False)
-    return lambda actions: actions
-
-
-def _require_finite(fragment: Fragment) -> None:
-    """Raise EnvError for the first NaN or infinity, with its column, step and environment."""
-    steps, rows = np.arange(len(fragment.rewards) + 1)[:, None], fragment.lengths
-    if not np.isfinite(fragment.rewards).all():
-        _refuse("reward", ~np.isfinite(fragment.rewards) & fragment.mask)
-    for path, leaf in leaves_with_paths({"obs": fragment.obs}):
-        if leaf.dtype.kind == "f" and not np.isfinite(leaf).all():
-            _refuse(path, _not_finite(leaf, axes=2) & (steps <= rows))  # also what is acted on next
-    for path, leaf in leaves_with_paths({"final obs": fragment.final_obs}):
-        if leaf.dtype.kind == "f" and not np.isfinite(leaf).all():
-            bad = np.zeros_like(fragment.mask)
-            bad[tuple(fragment.final_index[_not_finite(leaf, axes=1)].T)] = True
-            _refuse(path, bad)
-
-
-def _not_finite(leaf: npt.NDArray[Any], *, axes: int) -> npt.NDArray[np.bool_]:
-    """Whether any number behind the first `axes` axes is NaN or infinite."""
-    bad: npt.NDArray[np.bool_] = ~np.isfinite(leaf).reshape(*leaf.shape[:axes], -1).all(axis=-1)
-    return bad
-
-
-def _refuse(what: str, bad: npt.NDArray[np.bool_]) -> None:
-    if not bad.any():  # only padding held it
-        return
-    step, env = np.argwhere(bad)[0]
-    raise EnvError(
-        f"environment {env}: {what} is not finite at step {step} of the fragment "
-        f"({int(bad.sum())} in all); the fragment was dropped"
-    )

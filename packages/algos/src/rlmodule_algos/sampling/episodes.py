@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
 from rlmodule_algos.batching import Fragment
+from rlmodule_core import DEFAULT_MODULE_ID
+
+if TYPE_CHECKING:
+    from rlmodule_algos.sampling.agents import Stepped
 
 
 class Episode(NamedTuple):
@@ -15,6 +20,19 @@ class Episode(NamedTuple):
 
     episode_return: float
     length: int
+
+
+class Episodes(Protocol):
+    """What is known of the episodes of a run."""
+
+    recent: deque[Episode]  # the last ones to finish
+    num_episodes: int
+    num_steps: int  # of environments
+
+    @property
+    def module_returns(self) -> Mapping[str, Sequence[float]]: ...  # noqa: D102  # of single agents, recent
+    @property
+    def num_agent_steps(self) -> Mapping[str, int]: ...  # noqa: D102  # by module
 
 
 class EpisodeTracker:
@@ -26,6 +44,16 @@ class EpisodeTracker:
         self.recent: deque[Episode] = deque(maxlen=window)
         self.num_episodes = 0
         self.num_steps = 0
+
+    @property
+    def module_returns(self) -> Mapping[str, Sequence[float]]:
+        """The recent returns, of the one module."""
+        return {DEFAULT_MODULE_ID: [episode.episode_return for episode in self.recent]}
+
+    @property
+    def num_agent_steps(self) -> Mapping[str, int]:
+        """The steps of the one module's agent, which are those of the environments."""
+        return {DEFAULT_MODULE_ID: self.num_steps}
 
     def add(self, fragment: Fragment) -> None:
         """Count a fragment's steps and the episodes that ended in it."""
@@ -63,4 +91,84 @@ class EpisodeTracker:
         self.num_episodes, self.num_steps = state["num_episodes"], state["num_steps"]
         self.recent.clear()
         self.recent.extend(Episode(float(total), int(length)) for total, length in state["recent"])
+        self.drop_open()
+
+
+class AgentEpisodeTracker:
+    """The same for environments of many agents: an episode's return is that of all its agents together.
+
+    `module_returns` has the returns of single agents, by the module that acted for them. With `once` only
+    the first episode of each environment counts.
+    """
+
+    def __init__(self, num_envs: int, num_agents: int, *, window: int = 100, once: bool = False) -> None:
+        self._window = window
+        self._once = once
+        self.playing = np.ones(num_envs, np.bool_)  # False, with `once`, after the first episode
+        self._returns = np.zeros((num_agents, num_envs))  # of the open episode of each agent
+        self._totals = np.zeros(num_envs)  # of the open episode of each environment
+        self._lengths = np.zeros(num_envs, np.int64)
+        self.recent: deque[Episode] = deque(maxlen=window)
+        self._module_returns: dict[str, deque[float]] = {}
+        self._num_agent_steps: dict[str, int] = {}
+        self.num_episodes = 0
+        self.num_steps = 0
+
+    @property
+    def module_returns(self) -> Mapping[str, Sequence[float]]:
+        """The recent returns of single agents, by the module that acted for them."""
+        return self._module_returns
+
+    @property
+    def num_agent_steps(self) -> Mapping[str, int]:
+        """The steps in which each module acted for an agent."""
+        return self._num_agent_steps
+
+    def step(self, stepped: Stepped, agent_steps: Mapping[str, int]) -> None:
+        """Count a step of every environment, in which modules acted for so many agents."""
+        rewards = np.where(self.playing, stepped.rewards.reshape(self._returns.shape), 0.0)
+        self._returns += rewards
+        self._totals += rewards.sum(axis=0)
+        self._lengths += self.playing
+        self.num_steps += int(self.playing.sum())
+        for module_id, count in agent_steps.items():
+            self._num_agent_steps[module_id] = self._num_agent_steps.get(module_id, 0) + count
+        counted = stepped.ended.reshape(self._returns.shape) & self.playing
+        for agent, env in np.argwhere(counted):
+            module_id = stepped.module_of.reshape(self._returns.shape)[agent, env]
+            if module_id is not None:
+                known = self._module_returns.setdefault(module_id, deque(maxlen=self._window))
+                known.append(float(self._returns[agent, env]))
+            self._returns[agent, env] = 0.0
+        for env in np.flatnonzero(stepped.over & self.playing):
+            self.recent.append(Episode(float(self._totals[env]), int(self._lengths[env])))
+            self.num_episodes += 1
+            self._totals[env], self._lengths[env], self._returns[:, env] = 0.0, 0, 0.0
+        if self._once:
+            self.playing &= ~stepped.over
+
+    def drop_open(self) -> None:
+        """Forget the open episodes; the next step of each environment begins another."""
+        self._returns[:], self._totals[:], self._lengths[:] = 0.0, 0.0, 0
+
+    def get_state(self) -> dict[str, Any]:
+        """Return counters and windows; open episodes are not kept, as their environments are not."""
+        return {
+            "num_episodes": self.num_episodes,
+            "num_steps": self.num_steps,
+            "recent": [list(episode) for episode in self.recent],
+            "module_returns": {key: list(returns) for key, returns in self._module_returns.items()},
+            "num_agent_steps": dict(self._num_agent_steps),
+        }
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Set what `get_state` returned; every environment starts a new episode."""
+        self.num_episodes, self.num_steps = state["num_episodes"], state["num_steps"]
+        self.recent.clear()
+        self.recent.extend(Episode(float(total), int(length)) for total, length in state["recent"])
+        self._module_returns = {
+            key: deque(map(float, returns), maxlen=self._window)
+            for key, returns in state["module_returns"].items()
+        }
+        self._num_agent_steps = dict(state["num_agent_steps"])
         self.drop_open()

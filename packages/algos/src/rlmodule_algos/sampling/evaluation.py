@@ -7,8 +7,9 @@ import numpy as np
 from rlmodule_algos.envs import EnvError, EnvStream
 from rlmodule_algos.frameworks import Bridge
 from rlmodule_algos.sampling.acting import Actor
-from rlmodule_algos.sampling.env_runner import action_filter
+from rlmodule_algos.sampling.action_filter import action_filter
 from rlmodule_algos.sampling.episodes import Episode
+from rlmodule_algos.sampling.recurrent_state import CarriedState
 from rlmodule_algos.sampling.threads import one_blas_thread
 from rlmodule_core import RLModule
 
@@ -27,10 +28,13 @@ def evaluate_episodes(
     playing = np.ones(stream.num_envs, dtype=bool)
     returns = np.zeros(stream.num_envs)
     lengths = np.zeros(stream.num_envs, dtype=np.int64)
+    state = CarriedState(module, stream.num_envs) if actor.is_stateful else None
     with one_blas_thread():
         while playing.any():
-            actions = actor.explore(stream.obs).actions if explore else actor.exploit(stream.obs)
-            transition = stream.step(for_env(actions))
+            draw = actor.act(stream.obs, None if state is None else state.now, explore=explore)
+            transition = stream.step(for_env(draw.actions))
+            if state is not None:
+                state.advance(draw.state, transition.begins)
             returns[playing] += transition.rewards[playing]
             lengths += playing
             if transition.ended is not None:

@@ -1,4 +1,4 @@
-"""Columns for one fragment, allocated once and written row by row."""
+"""Columns for one fragment of environments in step, allocated once and written row by row."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from rlmodule_algos.batching import Fragment
 from rlmodule_algos.batching.fragment import without_holes
 from rlmodule_algos.envs import Transition
 from rlmodule_algos.sampling.acting import Draw
+from rlmodule_algos.sampling.recurrent_state import SequenceMarks
 from rlmodule_core.nest import Nest, leaves, map_nest
 
 Array = npt.NDArray[Any]
 
 
 class Recorder:
-    """Collects up to `num_steps` steps of `num_rows` rows."""
+    """Collects up to `num_steps` steps of `num_rows` rows; `marks` where the module is stateful."""
 
-    def __init__(self, num_steps: int, num_rows: int) -> None:
+    def __init__(self, num_steps: int, num_rows: int, marks: SequenceMarks | None = None) -> None:
         self._shape = (num_steps, num_rows)
         self._t = 0
         self._rewards = np.empty(self._shape, np.float32)
@@ -28,6 +29,8 @@ class Recorder:
         self._holes: Array | None = None  # rows that were no steps, [T, B]
         self._final_index: list[Array] = []
         self._final_obs: list[Nest] = []
+        self._marks = marks
+        self._rows = np.arange(num_rows)
 
     def _allocate(self, obs: Nest, draw: Draw) -> None:
         """Make the columns whose shapes the first step shows."""
@@ -38,10 +41,13 @@ class Recorder:
         self._action_leaves = leaves(self._actions)
         self._distribution = draw.distribution
         # one column serves both: the distributions' parameters, or the log-probs where there are none
-        self._acted = np.empty((steps, *_acted(draw).shape), np.float32)
+        self._acted = np.empty((steps, *acted(draw).shape), np.float32)
 
-    def act(self, obs: Nest, draw: Draw) -> None:
-        """Record what is acted on, before the environment may overwrite it, and the actions drawn."""
+    def act(self, obs: Nest, draw: Draw, state: Nest = None) -> None:
+        """Record what is acted on, before the environment may overwrite it, and the actions drawn.
+
+        `state` `[B, ...]` is that of a stateful module before the step.
+        """
         t = self._t
         if t == 0:
             self._allocate(obs, draw)
@@ -49,7 +55,9 @@ class Recorder:
             column[t] = leaf
         for column, leaf in zip(self._action_leaves, leaves(draw.actions), strict=True):
             column[t] = leaf
-        self._acted[t] = _acted(draw)
+        self._acted[t] = acted(draw)
+        if self._marks is not None:
+            self._marks.step(t, self._rows, state)
 
     def step(self, transition: Transition) -> None:
         """Record what came of the actions."""
@@ -65,6 +73,8 @@ class Recorder:
             if self._holes is None:
                 self._holes = np.zeros(self._shape, np.bool_)
             self._holes[t] = transition.resets
+        if transition.begins is not None and self._marks is not None:
+            self._marks.restart(transition.begins)
         self._t = t + 1
 
     def finish(self, next_obs: Nest, weights_version: int) -> Fragment:
@@ -88,6 +98,7 @@ class Recorder:
             lengths=np.full(rows, steps),
             final_obs=final_obs,
             final_index=final_index,
+            sequences=None if self._marks is None else self._marks.finish(),
             weights_version=weights_version,
         )
         return fragment if self._holes is None else without_holes(fragment, self._holes)
@@ -100,7 +111,7 @@ class Recorder:
         return logp.astype(np.float32, copy=False)
 
 
-def _acted(draw: Draw) -> Array:
+def acted(draw: Draw) -> Array:
     """The distributions' parameters, `[B, n]`, or the log-probs, `[B]`, where there are none."""
     if draw.distribution is not None:
         return draw.distribution.inputs

@@ -20,6 +20,7 @@ from rlmodule_algos.settings.groups import (
     EnvRunnerSettings,
     EvaluationSettings,
     LearnerSettings,
+    MultiAgentSettings,
     RLModuleSettings,
     TrainingSettings,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "Fraction",
     "FrozenList",
     "LearnerSettings",
+    "MultiAgentSettings",
     "NonNegativeFloat",
     "PositiveFloat",
     "PositiveInt",

@@ -18,11 +18,13 @@ class FrozenList(tuple[Any, ...]):
 
 
 def plain(value: Any) -> Any:
-    """Return a setting as it is kept: NumPy numbers as Python's, and a mapping or list as an own copy."""
+    """Return a setting as it is kept: NumPy's numbers as Python's, sets of names as lists, all copied."""
     if isinstance(value, np.generic):
         return value.item()
     if type(value) in (list, tuple):
         return type(value)(map(plain, value))
+    if isinstance(value, (set, frozenset)) and all(isinstance(element, str) for element in value):
+        return sorted(value)
     return thawed(dict(value)) if isinstance(value, Mapping) else value
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Annotated, Any, Literal, TypeAlias, TypedDict
 
 from rlmodule_algos.settings.checking import Fraction, PositiveFloat, PositiveInt, Range, Schedule
@@ -26,7 +27,9 @@ RENAMED = {
     "vf_coef": "'vf_loss_coeff'",
     "max_grad_norm": "'grad_clip'",
     "normalize_advantage": "'standardize_advantages'",
-    "target_kl": "'kl_target', with use_kl_loss=True,",
+    "target_kl": "'kl_stop', or 'kl_target' with use_kl_loss=True,",
+    "policy_mapping": "'policy_mapping_fn'",
+    "policies_to_learn": "'policies_to_train'",
     "use_critic": "gone: every actor-critic algorithm has a critic",
     "custom_model": "not a setting; your module goes to .rl_module(rl_module_spec=...)",
 }
@@ -75,6 +78,14 @@ class LearnerSettings(TypedDict, total=False):
 
     num_learners: Literal[0]
     device: str
+
+
+class MultiAgentSettings(TypedDict, total=False):
+    """Settings of `.multi_agent()`."""
+
+    policies: Mapping[str, SingleAgentRLModuleSpec | None] | Sequence[str] | AbstractSet[str]
+    policy_mapping_fn: Callable[[str], str] | None
+    policies_to_train: Sequence[str] | AbstractSet[str] | None
 
 
 class EvaluationSettings(TypedDict, total=False):

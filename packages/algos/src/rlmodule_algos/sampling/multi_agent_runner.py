@@ -1,0 +1,155 @@
+"""Steps many agents with many modules and records a fragment for each module."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from rlmodule_algos.batching import Fragment
+from rlmodule_algos.envs import MultiAgentVectorEnv
+from rlmodule_algos.frameworks import Bridge
+from rlmodule_algos.sampling.agents import Agents, PolicyMapping
+from rlmodule_algos.sampling.episodes import AgentEpisodeTracker
+from rlmodule_algos.sampling.row_recorder import OpenSteps, RowRecorder
+from rlmodule_algos.sampling.threads import one_blas_thread
+from rlmodule_core import RLModule
+
+
+class MultiAgentEnvRunner:
+    """Many environments of many agents, and the modules that act in them.
+
+    `modules` may gain and lose members between two calls. Fragments come for the modules that `learns`
+    names.
+    """
+
+    def __init__(
+        self,
+        env: MultiAgentVectorEnv,
+        modules: Mapping[str, RLModule],
+        mapping: PolicyMapping,
+        bridge: Bridge,
+        *,
+        learns: Callable[[], Collection[str]],
+        seed: int | None,
+    ) -> None:
+        self.episodes = AgentEpisodeTracker(env.num_envs, len(env.possible_agents))
+        self.env_seconds = 0.0  # spent inside environments, of all that sampling took
+        self._modules = modules
+        self._learns = learns
+        self._rng = np.random.default_rng(seed)
+        self._agents = Agents(env, modules, mapping, bridge, self._rng)
+        self._open: dict[str, OpenSteps] = {}
+        self._seed = seed
+        self._started = False
+
+    @property
+    def num_envs(self) -> int:
+        """The number of environments, which are stepped side by side."""
+        return self._agents.env.num_envs
+
+    def collect(self, num_steps: int, *, weights_version: int = 0) -> dict[str, Fragment]:
+        """Step every environment `num_steps` times; modules that completed no step are left out.
+
+        Raises EnvError if an environment failed; the fragments and the open episodes are dropped then,
+        and the next call starts new ones.
+        """
+        if num_steps < 1:
+            raise ValueError(f"collect: num_steps must be at least 1, got {num_steps}")
+        try:
+            with one_blas_thread():
+                return self._sample(num_steps, weights_version)
+        except BaseException:
+            self._start_over()
+            raise
+
+    def _sample(self, num_steps: int, weights_version: int) -> dict[str, Fragment]:
+        agents = self._agents
+        if not self._started:
+            agents.reset(self._seed)
+            self._started = True
+        actors, learns = agents.actors(), set(self._learns())
+        recorders: dict[str, RowRecorder] = {}
+        for module_id, open_steps in self._open.items():
+            if module_id in learns:
+                recorders[module_id] = self._recorder(num_steps, module_id, open_steps)
+        for _ in range(num_steps):
+            actions, acted = agents.act(actors, explore=True)
+            for module_id, step in acted.items():
+                if module_id in learns:
+                    if module_id not in recorders:
+                        recorders[module_id] = self._recorder(num_steps, module_id)
+                    recorders[module_id].act(step)
+            begin = perf_counter()
+            stepped = agents.step(actions)
+            self.env_seconds += perf_counter() - begin
+            for recorder in recorders.values():
+                recorder.step(stepped, agents.gather)
+            self.episodes.step(stepped, {module_id: len(step.pairs) for module_id, step in acted.items()})
+        return self._finish(recorders, weights_version)
+
+    def _recorder(self, num_steps: int, module_id: str, open_steps: OpenSteps | None = None) -> RowRecorder:
+        return RowRecorder(num_steps, self._agents.num_pairs, self._modules[module_id], open_steps)
+
+    def _finish(self, recorders: Mapping[str, RowRecorder], weights_version: int) -> dict[str, Fragment]:
+        fragments: dict[str, Fragment] = {}
+        self._open = {}
+        for module_id, recorder in recorders.items():
+            fragment, open_steps = recorder.finish(self._agents, weights_version)
+            if fragment is not None:
+                fragments[module_id] = fragment
+            if open_steps is not None:
+                self._open[module_id] = open_steps
+        return fragments
+
+    def forget(self, module_id: str) -> None:
+        """Let nobody act with a module any more; its agents are mapped anew before their next step."""
+        self._open.pop(module_id, None)
+        if self._started:
+            self._agents.forget(module_id)
+
+    def get_state(self) -> dict[str, Any]:
+        """Return the generator's state and the episode counters; open episodes are not kept."""
+        return {"rng": self._rng.bit_generator.state, "episodes": self.episodes.get_state()}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Set what `get_state` returned; the environments are reset before the next sample."""
+        self._rng.bit_generator.state = state["rng"]
+        self.episodes.set_state(state["episodes"])
+        self._start_over()
+
+    def _start_over(self) -> None:
+        """Reset the environments before the next sample, with a seed that was not used before."""
+        self._seed = int(self._rng.integers(2**31))
+        self._started, self._open = False, {}
+        self.episodes.drop_open()
+
+    def close(self) -> None:
+        """Close the environments."""
+        self._agents.env.close()
+
+
+def evaluate_agents(
+    env: MultiAgentVectorEnv,
+    modules: Mapping[str, RLModule],
+    mapping: PolicyMapping,
+    bridge: Bridge,
+    *,
+    explore: bool,
+    seed: int | None,
+) -> AgentEpisodeTracker:
+    """Play one episode in each environment and return what was counted, in the environments' order.
+
+    An environment that is done early plays on until all are; what follows is not counted.
+    """
+    agents = Agents(env, modules, mapping, bridge, np.random.default_rng(seed))
+    agents.reset(seed)
+    episodes = AgentEpisodeTracker(env.num_envs, len(env.possible_agents), once=True)
+    actors = agents.actors()
+    with one_blas_thread():
+        while episodes.playing.any():
+            actions, acted = agents.act(actors, explore=explore)
+            episodes.step(agents.step(actions), {key: len(step.pairs) for key, step in acted.items()})
+    return episodes

@@ -1,0 +1,62 @@
+"""What the algorithms share that learn from what they sample themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from rlmodule_algos.algorithm import Algorithm
+from rlmodule_algos.config import AlgorithmConfig
+from rlmodule_algos.execution import LocalPool
+from rlmodule_algos.sampling import Episodes, World
+
+Config = TypeVar("Config", bound=AlgorithmConfig)
+
+
+class SamplingAlgorithm(Algorithm[Config]):
+    """An algorithm with environments of its own to act in; it samples through `pool`."""
+
+    def _start(self, world: World, seed: int) -> None:
+        self._runner = world.runner(
+            self.modules, self.framework.bridge, learns=lambda: self.learner.trained, seed=seed
+        )
+        self.pool = LocalPool(self._runner)
+
+    @property
+    def env_steps(self) -> int:
+        """Environment steps sampled over the life of the run; schedules follow it."""
+        return self._runner.episodes.num_steps
+
+    @property
+    def episodes(self) -> Episodes:
+        """The episodes that were sampled to learn from."""
+        return self._runner.episodes
+
+    @contextmanager
+    def timed_sampling(self) -> Iterator[None]:
+        """Report the seconds spent inside as `timers/sample_s`, of them those in environments as `env_s`."""
+        before = self._runner.env_seconds
+        with self.timed("sample_s"):
+            yield
+        self.add_seconds("env_s", self._runner.env_seconds - before)
+
+    def remove_module(self, module_id: str) -> None:
+        """Remove a module; its agents are mapped anew. KeyError that lists the ids for an unknown one."""
+        super().remove_module(module_id)
+        self._runner.forget(module_id)
+
+    def get_state(self) -> dict[str, Any]:
+        """Return everything a resumed run needs, as arrays and JSON data."""
+        return {**super().get_state(), "runner": self._runner.get_state()}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Set what `get_state` returned; the environments start anew. See `restore` for a safe way."""
+        runner = state["runner"]
+        super().set_state(state)
+        self._runner.set_state(runner)
+
+    def stop(self) -> None:
+        """Release the environments; calling it again does nothing."""
+        super().stop()
+        self.pool.close()
