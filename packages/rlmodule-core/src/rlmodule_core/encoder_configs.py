@@ -6,13 +6,18 @@ Each maps an observation with any leading axes, `[*batch, ...]`, to features `[*
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from rlmodule_core.model_config import Buildable, MLPEncoderConfig, ModelConfig, output_dim
+from rlmodule_core.nested_dict import NestedDict
+
+ACTION_MASK: Final = "action_mask"
+"""The entry of a Dict observation that says which actions are allowed; it is not encoded."""
 
 LeafPath: TypeAlias = tuple[str | int, ...]
 """Where a leaf stands in a nested observation: keys of dicts, positions in tuples; () is the whole."""
@@ -52,6 +57,16 @@ class OneHotEncoderConfig(ModelConfig):
     def output_dim(self) -> int:
         """How many classes there are in all."""
         return sum(self.sizes)
+
+    def columns(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Return for each output the component that it belongs to, and the class that it stands for.
+
+        >>> OneHotEncoderConfig(shape=(2,), sizes=(2, 3), start=(0, 5)).columns()
+        (array([0, 0, 1, 1, 1]), array([0, 1, 5, 6, 7]))
+        """
+        component = np.repeat(np.arange(len(self.sizes)), self.sizes)
+        classes = [np.arange(first, first + size) for first, size in zip(self.start, self.sizes, strict=True)]
+        return component, np.concatenate(classes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,6 +241,53 @@ def leaf_at(obs: Any, path: LeafPath) -> Any:
     for key in path:
         obs = obs[key]
     return obs
+
+
+def with_leaf(obs: Any, path: LeafPath, leaf: Any) -> Any:
+    """Return a nested observation with another leaf in one place; the given one stays as it is.
+
+    >>> with_leaf({"arm": (1, 2), "leg": 3}, ("arm", 1), 7)
+    {'arm': (1, 7), 'leg': 3}
+    """
+    if not path:
+        return leaf
+    key, *rest = path
+    changed = with_leaf(obs[key], tuple(rest), leaf)
+    if isinstance(obs, Mapping):
+        return {**_plain(obs), key: changed}
+    parts = [changed if index == key else part for index, part in enumerate(obs)]
+    return parts if isinstance(obs, list) else tuple(parts)
+
+
+def map_leaves(function: Callable[[Any], Any], obs: Any) -> Any:
+    """Return a nested observation with `function` applied to each leaf; a mapping becomes a dict.
+
+    >>> map_leaves(str, {"arm": (1, 2)})
+    {'arm': ('1', '2')}
+    """
+    if isinstance(obs, Mapping):
+        return {key: map_leaves(function, part) for key, part in _plain(obs).items()}
+    if isinstance(obs, (tuple, list)):
+        parts = [map_leaves(function, part) for part in obs]
+        return parts if isinstance(obs, list) else tuple(parts)
+    return function(obs)
+
+
+def first_leaf(obs: Any) -> Any:
+    """Return one leaf of a nested observation, to read the leading sizes from."""
+    found: list[Any] = []
+    map_leaves(found.append, obs)
+    return found[0]
+
+
+def without_key(obs: Mapping[Any, Any], key: str) -> dict[Any, Any]:
+    """Return a mapping as a dict that lacks one key."""
+    return {name: part for name, part in _plain(obs).items() if name != key}
+
+
+def _plain(obs: Mapping[Any, Any]) -> Mapping[Any, Any]:
+    """Return a mapping whose keys are single ones: those of a NestedDict are whole paths."""
+    return obs.asdict() if isinstance(obs, NestedDict) else obs
 
 
 def _ceil_div(a: int, b: int) -> int:

@@ -77,9 +77,7 @@ def recurrent_weights(
     return np.concatenate(from_inputs), np.concatenate(from_hidden)
 
 
-def _orthogonal(
-    rng: np.random.Generator, outputs: int, inputs: int, gain: float
-) -> npt.NDArray[np.float32]:
+def _orthogonal(rng: np.random.Generator, outputs: int, inputs: int, gain: float) -> npt.NDArray[np.float32]:
     rows, columns = max(outputs, inputs), min(outputs, inputs)
     q, r = np.linalg.qr(rng.standard_normal((rows, columns)))
     q = q * np.sign(np.diag(r))  # makes the draw uniform over orthogonal matrices

@@ -43,15 +43,37 @@ class DenseLayer:
 
 
 @dataclass(frozen=True)
+class RunningNorm:
+    """`(x - mean) / deviation`, clipped; while nothing was counted x alone is."""
+
+    mean: npt.NDArray[np.float32]  # [n]
+    var: npt.NDArray[np.float32]  # [n]
+    count: npt.NDArray[np.int64]  # []
+    clip: float
+    epsilon: float
+
+    def __call__(self, x: Array) -> Array:
+        """Return a new array, `[..., n]`."""
+        spread = self.var + np.float32(self.epsilon) if self.count > 0 else np.ones_like(self.var)
+        x = (x - self.mean) / np.sqrt(spread)
+        return np.minimum(np.maximum(x, -self.clip, out=x), self.clip, out=x)
+
+
+@dataclass(frozen=True)
 class NumpyLayers:
-    """Dense layers in a row, then perhaps a constant vector beside the outputs (a free log-std)."""
+    """Perhaps a normaliser, dense layers, perhaps a constant vector beside the outputs (a free log-std)."""
 
     layers: tuple[DenseLayer, ...]
     constant: npt.NDArray[np.float32] | None = None
+    norm: RunningNorm | None = None
 
     def then(self, after: NumpyLayers) -> NumpyLayers:
-        """Return these layers followed by `after`."""
-        return NumpyLayers((*self.layers, *after.layers), after.constant)
+        """Return these layers followed by `after`, which has no norm."""
+        return NumpyLayers((*self.layers, *after.layers), after.constant, self.norm)
+
+    def behind(self, norm: RunningNorm) -> NumpyLayers:
+        """Return these layers for observations that are normalised first."""
+        return replace(self, norm=norm)
 
     def with_constant(self, constant: npt.NDArray[np.float32]) -> NumpyLayers:
         """Return these layers with `constant` appended to each row of outputs."""
@@ -65,11 +87,13 @@ class NumpyLayers:
     def compile(self) -> Callable[[Array], Array]:
         """Return the forward pass, `[..., inputs]` -> `[..., outputs]`, with all look-ups done."""
         steps = [(layer.weight.T, layer.bias, ACTIVATIONS[layer.activation]) for layer in self.layers]
-        constant = self.constant
+        constant, norm = self.constant, self.norm
 
         def forward(x: Array) -> Array:
             if x.dtype != np.float32:
                 x = x.astype(np.float32)
+            if norm is not None:
+                x = norm(x)
             for weight, bias, activation in steps:
                 x = x.dot(weight)  # in small products `@` spends longer on preparation
                 x += bias

@@ -73,5 +73,9 @@ class NumpyPolicy(NumpyRLModule):
             for index, layer in enumerate(self.layers.layers)
             for name, array in (("weight", layer.weight), ("bias", layer.bias))
         }
-        constant = self.layers.constant
-        return layers if constant is None else {**layers, "constant": constant}
+        constant, norm = self.layers.constant, self.layers.norm
+        if constant is not None:
+            layers["constant"] = constant
+        if norm is not None:
+            layers |= {"norm.mean": norm.mean, "norm.var": norm.var, "norm.count": norm.count}
+        return layers

@@ -30,7 +30,7 @@ def updated_moments(old: Moments, rows: Array) -> Moments:
     Moments(mean=array([2.]), var=array([1.]), count=2)
     """
     rows = np.asarray(rows, np.float64)
-    rows = rows[np.isfinite(rows).reshape(len(rows), -1).all(axis=1)]
+    rows = rows[np.isfinite(rows).all(axis=tuple(range(1, rows.ndim)))]
     if not len(rows):
         return old
     count = old.count + len(rows)

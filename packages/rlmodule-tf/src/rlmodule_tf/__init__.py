@@ -10,7 +10,8 @@ if importlib.util.find_spec("tensorflow") is None:
     raise ImportError("rlmodule-tf needs TensorFlow: pip install 'rlmodule-tf[cpu]' or 'rlmodule-tf[cuda]'")
 
 from rlmodule_tf.__about__ import __version__
-from rlmodule_tf.actor_critic import TfActorCriticModule
+from rlmodule_tf.actor_critic import TfActorCriticModule, TfActorModule
+from rlmodule_tf.convolution import TfCNNEncoder
 from rlmodule_tf.distributions import (
     TfBernoulli,
     TfCategorical,
@@ -33,16 +34,29 @@ from rlmodule_tf.layers import (
 from rlmodule_tf.masking import constant, masked_mean, require_same_shape, squared_error, zero_padding
 from rlmodule_tf.module import TfRLModule
 from rlmodule_tf.multi_agent import TfMultiAgentRLModule
+from rlmodule_tf.observations import (
+    TfComplexEncoder,
+    TfEmbeddingEncoder,
+    TfFlattenEncoder,
+    TfNormalizer,
+    TfOneHotEncoder,
+)
+from rlmodule_tf.recurrent import TfRecurrentEncoder
 from rlmodule_tf.updater import TfUpdater
 
 __all__ = [
     "TfActorCriticEncoder",
     "TfActorCriticModule",
+    "TfActorModule",
     "TfBernoulli",
+    "TfCNNEncoder",
     "TfCategorical",
+    "TfComplexEncoder",
     "TfDeterministic",
     "TfDiagGaussian",
     "TfDistribution",
+    "TfEmbeddingEncoder",
+    "TfFlattenEncoder",
     "TfFreeLogStdHead",
     "TfMLPEncoder",
     "TfMLPHead",
@@ -50,7 +64,10 @@ __all__ = [
     "TfMultiCategorical",
     "TfMultiDistribution",
     "TfNative",
+    "TfNormalizer",
+    "TfOneHotEncoder",
     "TfRLModule",
+    "TfRecurrentEncoder",
     "TfSquashedGaussian",
     "TfUpdater",
     "__version__",

@@ -1,4 +1,4 @@
-"""The default module: encoder -> (policy head, value head), as its catalog decides."""
+"""The default modules: encoder -> policy head, and a value head beside it, as their catalog decides."""
 
 from __future__ import annotations
 
@@ -6,78 +6,183 @@ from typing import Any
 
 import tensorflow as tf
 
-from rlmodule_core import Columns, NumpyPolicy, Output, RLModuleConfig, numpy_distribution
+from rlmodule_core import (
+    Buildable,
+    Columns,
+    NumpyLayers,
+    NumpyPolicy,
+    Output,
+    RLModuleConfig,
+    numpy_distribution,
+)
+from rlmodule_core.catalog_protocol import CatalogProtocol
+from rlmodule_core.encoder_configs import ACTION_MASK, without_key
+from rlmodule_core.module import State
+from rlmodule_core.nest import Nest
+from rlmodule_core.sequence_specs import with_state_in
+from rlmodule_specs import SpecType
+from rlmodule_tf.distributions import mask_logits
 from rlmodule_tf.layers import (
     TfActorCriticEncoder,
     TfFreeLogStdHead,
     TfMLPEncoder,
     TfMLPHead,
+    initial_state,
 )
 from rlmodule_tf.module import TfRLModule
+from rlmodule_tf.observations import TfNormalizer
 
 DENSE = (TfMLPEncoder, TfMLPHead, TfFreeLogStdHead)
 _ACTING = (
-    *("_forward_exploration", "_forward_inference", "_actor_features"),
+    *("_forward_exploration", "_forward_inference", "_act", "_actor_features", "_observed", "_action_dist"),
     *("input_specs_exploration", "input_specs_inference", "_input_specs"),
     *("output_specs_exploration", "output_specs_inference"),
 )
 
 
-class TfActorCriticModule(TfRLModule):
-    """Maps `obs` to `action_dist` and, in training, `vf_preds` `[*batch]` too.
+class TfActorModule(TfRLModule):
+    """Maps `obs` to `action_dist`, in all three phases alike: for learning from demonstrations.
 
-    Needs a config with a catalog; raises ValueError without one.
+    Where the catalog wants it, observations are normalised, `action_mask` in them forbids actions, and
+    with a memory `state_in` is taken and `state_out` given. Needs a config with a catalog; raises
+    ValueError without one.
     """
 
     def __init__(self, config: RLModuleConfig) -> None:
         super().__init__(config)
         catalog = config.get_catalog()
-        self.encoder: Any = catalog.get_actor_critic_encoder_config().build("tf")
+        # a user's own catalog may know nothing of the first two
+        self.masks_actions: bool = getattr(catalog, "masks_actions", False)
+        normalizer = getattr(catalog, "get_normalizer_config", lambda: None)()
+        self.normalizer: Any = None if normalizer is None else normalizer.build("tf")
+        self.encoder: Any = self._encoder_config(catalog).build("tf")
         self.pi: Any = catalog.get_pi_head_config().build("tf")
-        self.vf: Any = catalog.get_vf_head_config().build("tf")
         self._dist_config = catalog.get_action_dist_config()
         self.make_distribution = self._made_distribution = self._dist_config.build("tf")
 
+    def _encoder_config(self, catalog: CatalogProtocol) -> Buildable:
+        if not hasattr(catalog, "get_encoder_config"):
+            raise ValueError(
+                f"{type(catalog).__name__} has no get_encoder_config, which {type(self).__name__} builds its "
+                "encoder from: add it; it returns a model config"
+            )
+        return catalog.get_encoder_config()
+
     def _forward_train(self, batch: Any, /, *args: Any, **kwargs: Any) -> Output:
-        actor, critic = self.encoder(batch[Columns.OBS])
-        return {
-            Columns.ACTION_DIST: self.make_distribution(self.pi(actor)),
-            Columns.VF_PREDS: tf.squeeze(self.vf(critic), axis=-1),
-        }
+        return self._act(batch)
 
     def _forward_exploration(self, batch: Any, /, *args: Any, **kwargs: Any) -> Output:
         return self._forward_inference(batch)
 
     def _forward_inference(self, batch: Any, /, *args: Any, **kwargs: Any) -> Output:
-        features = self._actor_features(batch[Columns.OBS])
-        return {Columns.ACTION_DIST: self.make_distribution(self.pi(features))}
+        return self._act(batch)
 
-    def _actor_features(self, obs: tf.Tensor) -> tf.Tensor:
-        """Encode for the actor alone where the encoder can; an encoder of the user's need not."""
-        encode = getattr(self.encoder, "actor_features", None)
-        features: tf.Tensor = self.encoder(obs)[0] if encode is None else encode(obs)
+    def _act(self, batch: Any) -> dict[str, Any]:
+        obs = self._observed(batch)
+        if not self.is_stateful():
+            return {Columns.ACTION_DIST: self._action_dist(self._actor_features(obs), batch)}
+        *features, state = self._remember(obs, batch)
+        return {Columns.ACTION_DIST: self._action_dist(features[0], batch), Columns.STATE_OUT: state}
+
+    def _observed(self, batch: Any) -> Nest:
+        """Return what is encoded: the observation without its mask, normalised."""
+        obs = batch[Columns.OBS]
+        if self.masks_actions:
+            obs = without_key(obs, ACTION_MASK)
+        return obs if self.normalizer is None else self.normalizer(obs)
+
+    def _actor_features(self, obs: Nest) -> tf.Tensor:
+        """Encode for the actor, without a memory."""
+        features: tf.Tensor = self.encoder(obs)
         return features
+
+    def _remember(self, obs: Nest, batch: Any) -> tuple[Any, ...]:
+        """Encode with a memory: the features, for the actor first, and the state after them."""
+        found: tuple[Any, ...] = self.encoder(
+            obs, batch[Columns.STATE_IN], batch.get(Columns.MASK), batch.get(Columns.IS_FIRST)
+        )
+        return found
+
+    def _action_dist(self, features: tf.Tensor, batch: Any) -> Any:
+        inputs = self.pi(features)
+        if self.masks_actions:
+            inputs = mask_logits(inputs, tf.reshape(batch[Columns.OBS][ACTION_MASK], tf.shape(inputs)))
+        return self.make_distribution(inputs)
+
+    def get_initial_state(self) -> State:
+        """Return the state of the encoder at the start of an episode; empty if it has no memory."""
+        return initial_state(self.encoder)
+
+    def update_normalizer(self, obs: Nest) -> None:
+        """Merge observations, a NumPy nest `[N, ...]`, into the running moments, if there are any."""
+        if self.normalizer is not None:
+            self.normalizer.update(obs)
+
+    def _input_specs(self) -> SpecType:
+        specs, state = super()._input_specs(), self.get_initial_state()
+        return with_state_in(specs, state, self.framework) if state else specs
 
     def numpy_form(self) -> NumpyPolicy | None:
         """Return the acting half in NumPy, a snapshot: TensorFlow shares no memory of its weights.
 
         None where the two could differ: a forward or a spec was overridden, a layer is not a plain
-        dense one, or the weights are not float32. What changes the weights (`set_state`, a step of an
-        updater) makes it stale: ask for it again then.
+        dense one, there is a memory or a mask, or the weights are not float32. What changes the weights
+        (`set_state`, a step of an updater, `update_normalizer`) makes it stale: ask for it again then.
         """
-        own, default = type(self), TfActorCriticModule
+        own = type(self)
+        default = next(cls for cls in own.__mro__ if cls in (TfActorCriticModule, TfActorModule))
         if any(getattr(own, name) is not getattr(default, name) for name in _ACTING):
             return None
-        if type(self.encoder) is not TfActorCriticEncoder:
+        if self.masks_actions or self.make_distribution is not self._made_distribution:  # or replaced here
             return None
-        if self.make_distribution is not self._made_distribution:  # replaced on this very module
-            return None
-        encoder, head = (
-            part.numpy_layers() if isinstance(part, DENSE) else None for part in (self.encoder.actor, self.pi)
-        )
-        if encoder is None or head is None:
-            return None
-        layers = encoder.then(head)
-        if not layers.supported:
+        layers = self._numpy_layers()
+        if layers is None or not layers.supported:
             return None
         return NumpyPolicy(self.config, layers, numpy_distribution(self._dist_config))
+
+    def _numpy_layers(self) -> NumpyLayers | None:
+        acting: tuple[Any, Any] = (self._acting_encoder(), self.pi)
+        if not all(isinstance(part, DENSE) for part in acting):
+            return None
+        first: NumpyLayers | None = acting[0].numpy_layers()
+        last: NumpyLayers | None = acting[1].numpy_layers()
+        if first is None or last is None:
+            return None
+        if self.normalizer is not None:
+            norm = self.normalizer.running_norm() if type(self.normalizer) is TfNormalizer else None
+            if norm is None:
+                return None
+            first = first.behind(norm)
+        return first.then(last)
+
+    def _acting_encoder(self) -> Any:
+        return self.encoder
+
+
+class TfActorCriticModule(TfActorModule):
+    """As TfActorModule, and in training `vf_preds` `[*batch]` too."""
+
+    def __init__(self, config: RLModuleConfig) -> None:
+        super().__init__(config)
+        self.vf: Any = config.get_catalog().get_vf_head_config().build("tf")
+
+    def _encoder_config(self, catalog: CatalogProtocol) -> Buildable:
+        return catalog.get_actor_critic_encoder_config()
+
+    def _forward_train(self, batch: Any, /, *args: Any, **kwargs: Any) -> Output:
+        obs, after = self._observed(batch), {}
+        if self.is_stateful():
+            actor, critic, after[Columns.STATE_OUT] = self._remember(obs, batch)
+        else:
+            actor, critic = self.encoder(obs)
+        values = tf.squeeze(self.vf(critic), axis=-1)
+        return {Columns.ACTION_DIST: self._action_dist(actor, batch), Columns.VF_PREDS: values, **after}
+
+    def _actor_features(self, obs: Nest) -> tf.Tensor:
+        """Encode for the actor alone where the encoder can; an encoder of the user's need not."""
+        encode = getattr(self.encoder, "actor_features", None)
+        features: tf.Tensor = self.encoder(obs)[0] if encode is None else encode(obs)
+        return features
+
+    def _acting_encoder(self) -> Any:
+        return self.encoder.actor if type(self.encoder) is TfActorCriticEncoder else None

@@ -9,13 +9,21 @@ import tensorflow as tf
 
 from rlmodule_core import (
     ActorCriticEncoderConfig,
+    CNNEncoderConfig,
+    ComplexEncoderConfig,
     DistributionConfig,
+    EmbeddingEncoderConfig,
+    FlattenEncoderConfig,
     FreeLogStdHeadConfig,
     MLPEncoderConfig,
     MLPHeadConfig,
     ModelConfig,
+    NormalizerConfig,
+    OneHotEncoderConfig,
+    RecurrentEncoderConfig,
 )
 from rlmodule_core.parametric_distribution import DistributionMaker, distribution_maker
+from rlmodule_tf.convolution import TfCNNEncoder
 from rlmodule_tf.distributions import DISTRIBUTIONS
 from rlmodule_tf.layers import (
     TfActorCriticEncoder,
@@ -23,13 +31,27 @@ from rlmodule_tf.layers import (
     TfMLPEncoder,
     TfMLPHead,
 )
-
+from rlmodule_tf.observations import (
+    TfComplexEncoder,
+    TfEmbeddingEncoder,
+    TfFlattenEncoder,
+    TfNormalizer,
+    TfOneHotEncoder,
+)
+from rlmodule_tf.recurrent import TfRecurrentEncoder
 
 LAYERS: dict[type[ModelConfig], Callable[[Any], tf.Module]] = {
     ActorCriticEncoderConfig: TfActorCriticEncoder,
+    CNNEncoderConfig: TfCNNEncoder,
+    ComplexEncoderConfig: TfComplexEncoder,
+    EmbeddingEncoderConfig: TfEmbeddingEncoder,
+    FlattenEncoderConfig: TfFlattenEncoder,
     FreeLogStdHeadConfig: TfFreeLogStdHead,
     MLPEncoderConfig: TfMLPEncoder,
     MLPHeadConfig: TfMLPHead,
+    NormalizerConfig: TfNormalizer,
+    OneHotEncoderConfig: TfOneHotEncoder,
+    RecurrentEncoderConfig: TfRecurrentEncoder,
 }
 """Class of a config -> the layer that it is handed to. A subclass gets its nearest base's."""
 

@@ -45,9 +45,13 @@ ACTIVATIONS: dict[str, Activation] = {
 
 
 class TfLayer(tf.Module):
-    """Base of the layers below: none of them computes anything else in training than in use."""
+    """Base of the layers here: none of them by itself computes anything else in training than in use."""
 
     mode_free = True
+
+    def initial_state(self) -> dict[str, Any]:
+        """Return the state that an episode starts from, NumPy arrays without batch axis; `{}`: no memory."""
+        return {}
 
 
 class _Linear(TfLayer):
@@ -55,7 +59,7 @@ class _Linear(TfLayer):
 
     def __init__(self, weight: np.ndarray[Any, Any]) -> None:
         super().__init__()
-        self.weight = tf.Variable(weight, name="weight")
+        self.weight = parameter(weight)
         self.bias = tf.Variable(tf.zeros([len(weight)]), name="bias")
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
@@ -145,7 +149,8 @@ class TfActorCriticEncoder(TfLayer):
 
     def actor_features(self, obs: Nest) -> tf.Tensor:
         """Encode for the actor alone, as acting without a memory needs no value."""
-        return self.actor(obs)
+        features: tf.Tensor = self.actor(obs)
+        return features
 
     def _parts(self) -> dict[str, Any]:
         return {"actor": self.actor} if self.critic is None else {"actor": self.actor, "critic": self.critic}
@@ -164,7 +169,8 @@ class TfMLPHead(TfLayer):
         self._activation = ACTIVATIONS[config.activation]
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
-        """Map features to outputs."""
+        """Map features to outputs; features of any kind are taken as the kind of the weights."""
+        x = tf.cast(x, self.layers[-1].weight.dtype)
         for layer in self.layers[:-1]:
             x = self._activation(layer(x))
         return self.layers[-1](x)
@@ -198,6 +204,16 @@ class TfFreeLogStdHead(TfLayer):
         return layers and layers.with_constant(self.log_std.numpy())
 
 
+def _flat(x: tf.Tensor, axes: int, size: int) -> tf.Tensor:
+    """Return a tensor with its last axes, which hold `size` numbers, as one; what is static stays so."""
+    leading = x.shape.rank - axes
+    if leading == 1:
+        return tf.reshape(x, [-1, size])
+    flat = tf.reshape(x, tf.concat([tf.shape(x)[:leading], [size]], axis=0))
+    shaped: tf.Tensor = tf.ensure_shape(flat, [*x.shape[:leading], size])
+    return shaped
+
+
 def initial_state(layer: Any) -> dict[str, Any]:
     """Return the state that a layer starts from, `{}` for one without a memory."""
     make = getattr(layer, "initial_state", None)
@@ -205,7 +221,7 @@ def initial_state(layer: Any) -> dict[str, Any]:
 
 
 def generator() -> np.random.Generator:
-    """Return what initial weights are drawn from: outside of `initial_weights_from` TensorFlow's seed decides."""
+    """Return what initial weights are drawn from; TensorFlow's seed decides unless one was given."""
     rng = current_generator()
     if rng is not None:
         return rng

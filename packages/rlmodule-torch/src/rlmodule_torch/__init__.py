@@ -1,7 +1,8 @@
 """PyTorch implementation of rlmodule-core."""
 
 from rlmodule_torch.__about__ import __version__
-from rlmodule_torch.actor_critic import TorchActorCriticModule
+from rlmodule_torch.actor_critic import TorchActorCriticModule, TorchActorModule
+from rlmodule_torch.convolution import TorchCNNEncoder
 from rlmodule_torch.distributions import (
     TorchBernoulli,
     TorchCategorical,
@@ -24,16 +25,29 @@ from rlmodule_torch.layers import (
 from rlmodule_torch.masking import constant, masked_mean, require_same_shape, squared_error, zero_padding
 from rlmodule_torch.module import TorchRLModule
 from rlmodule_torch.multi_agent import TorchMultiAgentRLModule
+from rlmodule_torch.observations import (
+    TorchComplexEncoder,
+    TorchEmbeddingEncoder,
+    TorchFlattenEncoder,
+    TorchNormalizer,
+    TorchOneHotEncoder,
+)
+from rlmodule_torch.recurrent import TorchRecurrentEncoder
 from rlmodule_torch.updater import TorchUpdater
 
 __all__ = [
     "TorchActorCriticEncoder",
     "TorchActorCriticModule",
+    "TorchActorModule",
     "TorchBernoulli",
+    "TorchCNNEncoder",
     "TorchCategorical",
+    "TorchComplexEncoder",
     "TorchDeterministic",
     "TorchDiagGaussian",
     "TorchDistribution",
+    "TorchEmbeddingEncoder",
+    "TorchFlattenEncoder",
     "TorchFreeLogStdHead",
     "TorchMLPEncoder",
     "TorchMLPHead",
@@ -41,7 +55,10 @@ __all__ = [
     "TorchMultiCategorical",
     "TorchMultiDistribution",
     "TorchNative",
+    "TorchNormalizer",
+    "TorchOneHotEncoder",
     "TorchRLModule",
+    "TorchRecurrentEncoder",
     "TorchSquashedGaussian",
     "TorchUpdater",
     "__version__",

@@ -9,13 +9,21 @@ from torch import Tensor, nn
 
 from rlmodule_core import (
     ActorCriticEncoderConfig,
+    CNNEncoderConfig,
+    ComplexEncoderConfig,
     DistributionConfig,
+    EmbeddingEncoderConfig,
+    FlattenEncoderConfig,
     FreeLogStdHeadConfig,
     MLPEncoderConfig,
     MLPHeadConfig,
     ModelConfig,
+    NormalizerConfig,
+    OneHotEncoderConfig,
+    RecurrentEncoderConfig,
 )
 from rlmodule_core.parametric_distribution import DistributionMaker, distribution_maker
+from rlmodule_torch.convolution import TorchCNNEncoder
 from rlmodule_torch.distributions import DISTRIBUTIONS
 from rlmodule_torch.layers import (
     TorchActorCriticEncoder,
@@ -23,13 +31,27 @@ from rlmodule_torch.layers import (
     TorchMLPEncoder,
     TorchMLPHead,
 )
-
+from rlmodule_torch.observations import (
+    TorchComplexEncoder,
+    TorchEmbeddingEncoder,
+    TorchFlattenEncoder,
+    TorchNormalizer,
+    TorchOneHotEncoder,
+)
+from rlmodule_torch.recurrent import TorchRecurrentEncoder
 
 LAYERS: dict[type[ModelConfig], Callable[[Any], nn.Module]] = {
     ActorCriticEncoderConfig: TorchActorCriticEncoder,
+    CNNEncoderConfig: TorchCNNEncoder,
+    ComplexEncoderConfig: TorchComplexEncoder,
+    EmbeddingEncoderConfig: TorchEmbeddingEncoder,
+    FlattenEncoderConfig: TorchFlattenEncoder,
     FreeLogStdHeadConfig: TorchFreeLogStdHead,
     MLPEncoderConfig: TorchMLPEncoder,
     MLPHeadConfig: TorchMLPHead,
+    NormalizerConfig: TorchNormalizer,
+    OneHotEncoderConfig: TorchOneHotEncoder,
+    RecurrentEncoderConfig: TorchRecurrentEncoder,
 }
 """Class of a config -> the layer that it is handed to. A subclass gets its nearest base's."""
 

@@ -45,9 +45,13 @@ ACTIVATIONS: dict[str, Activation] = {
 
 
 class TorchLayer(nn.Module):
-    """Base of the layers below: none of them computes anything else in training than in use."""
+    """Base of the layers here: none of them by itself computes anything else in training than in use."""
 
     mode_free = True
+
+    def initial_state(self) -> dict[str, Any]:
+        """Return the state that an episode starts from, NumPy arrays without batch axis; `{}`: no memory."""
+        return {}
 
 
 class TorchMLPEncoder(TorchLayer):
@@ -140,8 +144,9 @@ class TorchMLPHead(TorchLayer):
         self._activation = ACTIVATIONS[config.activation]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map features to outputs."""
+        """Map features to outputs; features of any kind are taken as the kind of the weights."""
         *hidden, last = self.layers  # a slice would make a new ModuleList at every call
+        x = x.to(cast(Tensor, last.weight).dtype)
         for layer in hidden:
             x = self._activation(layer(x))
         outputs: Tensor = last(x)
@@ -183,7 +188,7 @@ def initial_state(layer: Any) -> dict[str, Any]:
 
 
 def generator() -> np.random.Generator:
-    """Return what initial weights are drawn from: outside of `initial_weights_from` torch's seed decides."""
+    """Return what initial weights are drawn from; torch's seed decides unless one was given."""
     rng = current_generator()
     return np.random.default_rng(int(torch.randint(2**62, (), device="cpu"))) if rng is None else rng
 

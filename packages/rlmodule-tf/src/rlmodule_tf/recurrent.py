@@ -1,0 +1,196 @@
+"""The encoder with a memory: any encoder of each step, then one LSTM or GRU over time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from rlmodule_core import RecurrentEncoderConfig
+from rlmodule_core.encoder_configs import first_leaf, map_leaves
+from rlmodule_core.initializers import recurrent_weights
+from rlmodule_core.model_config import output_dim
+from rlmodule_core.nest import Nest
+from rlmodule_tf.layers import TfLayer, generator, parameter
+
+States = dict[str, tf.Tensor]
+
+
+class TfRecurrentEncoder(TfLayer):
+    """`[B, T, ...]` and a state `{"h": [B, H], "c": [B, H]}` (a GRU's has no c) -> `[B, T, H]` and a state.
+
+    Steps where `mask` is False leave the state as it was and have features of 0; what they hold is
+    never looked at. Where `is_first` is True, a real step starts from the initial state.
+    """
+
+    def __init__(self, config: RecurrentEncoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.base: Any = config.base.build("tf")
+        self.rnn = _RNN(config, output_dim(config.base))
+
+    def initial_state(self) -> dict[str, npt.NDArray[np.float32]]:
+        """Return the state at the start of an episode, without batch axis."""
+        return self.config.initial_state()
+
+    def __call__(
+        self,
+        obs: Nest,  # leaves [B, T, ...]
+        state: Any,
+        mask: tf.Tensor | None = None,  # [B, T]
+        is_first: tf.Tensor | None = None,  # [B, T]
+    ) -> tuple[tf.Tensor, States]:
+        """Return the features `[B, T, H]` and the state behind the last real step, all in one pass.
+
+        The first `burn_in` steps of a longer sequence make the state, but carry no gradient. Raises
+        ValueError if `mask` or `is_first` has another shape than the steps.
+        """
+        leaf = first_leaf(obs)
+        for name, flags in (("mask", mask), ("is_first", is_first)):
+            if flags is not None and not leaf.shape[:2].is_compatible_with(flags.shape):
+                raise ValueError(f"{name}: expected shape {list(leaf.shape[:2])}, got {list(flags.shape)}")
+        state = {name: tf.cast(state[name], self.rnn.dtype) for name in self.initial_state()}
+        burn_in = self._burn_in(leaf)
+        if isinstance(burn_in, int) and not burn_in:
+            return self._run(obs, state, mask, is_first)
+        start, state = self._run(*_times(slice(burn_in), obs, state, mask, is_first))
+        state = {name: tf.stop_gradient(part) for name, part in state.items()}
+        rest, state = self._run(*_times(slice(burn_in, None), obs, state, mask, is_first))
+        return tf.concat([tf.stop_gradient(start), rest], axis=1), state
+
+    def _burn_in(self, leaf: tf.Tensor) -> int | tf.Tensor:
+        """Return how many steps carry no gradient: none where there are no more than these."""
+        burn_in, steps = self.config.burn_in, leaf.shape[1]
+        if not burn_in:
+            return 0
+        if steps is None:
+            return tf.where(tf.shape(leaf)[1] > burn_in, burn_in, 0)
+        return burn_in if steps > burn_in else 0
+
+    def _run(
+        self, obs: Nest, state: States, mask: tf.Tensor | None, is_first: tf.Tensor | None
+    ) -> tuple[tf.Tensor, States]:
+        real = None if mask is None else tf.cast(mask, tf.bool)
+        first = None if is_first is None else tf.cast(is_first, tf.bool)
+        if real is not None:
+            obs = map_leaves(lambda leaf: _zero_unless(real, leaf), obs)
+        initial = {name: tf.constant(part, self.rnn.dtype) for name, part in self.initial_state().items()}
+        features, state = self.rnn(self._encode(obs), state, initial, real, first)
+        return features if real is None else _zero_unless(real, features), state
+
+    def _encode(self, obs: Nest) -> tf.Tensor:
+        """Encode every step in one call, `[B, T, n]`."""
+        leaf = first_leaf(obs)
+        x = self.base(map_leaves(_fold, obs))
+        steps = tf.shape(leaf)[1] if leaf.shape[1] is None else leaf.shape[1]
+        return tf.cast(tf.reshape(x, [-1, steps, x.shape[-1]]), self.rnn.dtype)
+
+
+class _RNN(TfLayer):
+    """An LSTM or GRU, its gates in the order i, f, g, o or r, z, n, with two biases."""
+
+    def __init__(self, config: RecurrentEncoderConfig, inputs: int) -> None:
+        super().__init__()
+        hidden, is_lstm = config.hidden_dim, config.cell == "lstm"
+        gates = 4 if is_lstm else 3
+        from_inputs, from_hidden = recurrent_weights(
+            config.initializer, generator(), gates=gates, inputs=inputs, hidden=hidden
+        )
+        bias = np.zeros(gates * hidden, np.float32)
+        self.weight_ih_l0, self.weight_hh_l0 = parameter(from_inputs), parameter(from_hidden)
+        if is_lstm:
+            bias[hidden : 2 * hidden] = config.forget_bias
+        self.bias_ih_l0 = parameter(bias)
+        self.bias_hh_l0 = parameter(np.zeros_like(bias))
+        self._cell = _lstm if is_lstm else _gru
+
+    @property
+    def dtype(self) -> tf.DType:
+        return self.weight_ih_l0.dtype
+
+    def __call__(
+        self,
+        x: tf.Tensor,  # [B, T, n]
+        state: States,
+        initial: States,
+        real: tf.Tensor | None,  # [B, T]
+        first: tf.Tensor | None,  # [B, T]
+    ) -> tuple[tf.Tensor, States]:
+        """Return every h, `[B, T, H]`, and the last state."""
+        steps = x.shape[1]
+        from_inputs = tf.matmul(x, self.weight_ih_l0, transpose_b=True) + self.bias_ih_l0
+        weight, bias = tf.transpose(self.weight_hh_l0), tf.convert_to_tensor(self.bias_hh_l0)
+
+        def step(old: States, now: dict[str, tf.Tensor]) -> States:
+            start = old
+            if "first" in now:
+                start = {k: tf.where(now["first"][:, None], initial[k], part) for k, part in old.items()}
+            new = self._cell(now["x"], tf.matmul(start["h"], weight) + bias, start)
+            if "real" in now:
+                new = {k: tf.where(now["real"][:, None], part, old[k]) for k, part in new.items()}
+            return new
+
+        columns = {"x": from_inputs, "real": real, "first": first}
+        given = {name: column for name, column in columns.items() if column is not None}
+        if steps == 1:
+            state = step(state, {name: column[:, 0] for name, column in given.items()})
+            return state["h"][:, None], state
+        return _over_time(step, state, given)
+
+
+def _over_time(step: Any, state: States, columns: dict[str, tf.Tensor]) -> tuple[tf.Tensor, States]:
+    """Apply `step` to one time after the other of `[B, T, ...]` columns, in one loop of the graph."""
+    by_time = {
+        name: tf.transpose(column, [1, 0, *range(2, column.shape.rank)]) for name, column in columns.items()
+    }
+    count = tf.shape(by_time["x"])[0]
+    arrays = {
+        name: tf.TensorArray(column.dtype, count, element_shape=column.shape[1:]).unstack(column)
+        for name, column in by_time.items()
+    }
+    outputs = tf.TensorArray(by_time["x"].dtype, count, element_shape=state["h"].shape)
+
+    def body(time: tf.Tensor, old: States, found: tf.TensorArray) -> tuple[Any, ...]:
+        new = step(old, {name: array.read(time) for name, array in arrays.items()})
+        return time + 1, new, found.write(time, new["h"])
+
+    _, state, outputs = tf.while_loop(
+        lambda time, *_: time < count, body, (tf.constant(0), state, outputs), maximum_iterations=count
+    )
+    features = tf.transpose(outputs.stack(), [1, 0, 2])
+    return tf.ensure_shape(features, [*columns["x"].shape[:2], state["h"].shape[-1]]), state
+
+
+def _lstm(from_input: tf.Tensor, from_hidden: tf.Tensor, state: States) -> States:
+    i, f, g, o = tf.split(from_input + from_hidden, 4, axis=-1)
+    c = tf.sigmoid(f) * state["c"] + tf.sigmoid(i) * tf.tanh(g)
+    return {"h": tf.sigmoid(o) * tf.tanh(c), "c": c}
+
+
+def _gru(from_input: tf.Tensor, from_hidden: tf.Tensor, state: States) -> States:
+    (r_x, z_x, n_x), (r_h, z_h, n_h) = (tf.split(part, 3, axis=-1) for part in (from_input, from_hidden))
+    z = tf.sigmoid(z_x + z_h)
+    n = tf.tanh(n_x + tf.sigmoid(r_x + r_h) * n_h)
+    return {"h": (1.0 - z) * n + z * state["h"]}
+
+
+def _times(
+    part: slice, obs: Nest, state: States, mask: tf.Tensor | None, is_first: tf.Tensor | None
+) -> tuple[Nest, States, tf.Tensor | None, tf.Tensor | None]:
+    """Return the arguments of a run over some of the steps."""
+    mask, is_first = (None if column is None else column[:, part] for column in (mask, is_first))
+    return map_leaves(lambda leaf: leaf[:, part], obs), state, mask, is_first
+
+
+def _fold(leaf: tf.Tensor) -> tf.Tensor:
+    """Return `[B, T, ...]` as `[B * T, ...]`."""
+    return tf.reshape(leaf, [-1, *leaf.shape[2:]])
+
+
+def _zero_unless(real: tf.Tensor, leaf: tf.Tensor) -> tf.Tensor:
+    """Return `[B, T, ...]` with 0 in the steps that are not real."""
+    for _ in range(leaf.shape.rank - 2):
+        real = tf.expand_dims(real, -1)
+    return tf.where(real, leaf, tf.zeros_like(leaf))
