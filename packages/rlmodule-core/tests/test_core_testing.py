@@ -50,14 +50,30 @@ class Linear(NumpyRLModule):
 
 
 class Recurrent(Linear):
-    """Adds its state to the logits, `[B, T, 2]`."""
+    """h_t = tanh(h_t-1 / 2 + obs_t W), from 1/4 at the start of an episode; logits are 3 h, `[B, T, 2]`."""
 
     def get_initial_state(self) -> State:
-        return {"h": np.zeros(2)}
+        return {"h": np.full(2, 0.25)}
+
+    def starts(self, batch: Batch) -> Any:
+        return batch.get("is_first", np.zeros(batch["obs"].shape[:2], bool))
+
+    def is_real(self, batch: Batch) -> Any:
+        return batch.get("mask", np.ones(batch["obs"].shape[:2], bool))
 
     def _forward_exploration(self, batch: Batch, **kwargs: Any) -> Output:
-        h = batch["state_in"]["h"] + batch["obs"].sum(axis=1) @ self.w
-        return {"action_dist": NumpyCategorical(h[:, None] + batch["obs"] @ self.w), "state_out": {"h": h}}
+        h, logits = batch["state_in"]["h"], []
+        first, real = self.starts(batch), self.is_real(batch)
+        for t in range(batch["obs"].shape[1]):
+            h = np.where(first[:, t, None], 0.25, h)
+            h = np.where(real[:, t, None], np.tanh(0.5 * h + batch["obs"][:, t] @ self.w), h)
+            logits.append(3 * h)
+        return {
+            "action_dist": NumpyCategorical(np.stack(logits, axis=1)),
+            "state_out": {"h": h},
+            "vf_preds": np.stack(logits, axis=1)[..., 0],
+            "note": "of no tensor",
+        }
 
 
 class TestLinear(RLModuleConformance):
@@ -120,6 +136,47 @@ class Crowd(Linear):
 class Forgetful(Recurrent):
     def _forward_exploration(self, batch: Batch, **kwargs: Any) -> Output:
         return {**super()._forward_exploration(batch), "state_out": {"h": np.zeros((1, 2))}}
+
+
+class Foreseeing(Recurrent):
+    """Centres a sequence, so that a step depends on later ones."""
+
+    def _forward_exploration(self, batch: Batch, **kwargs: Any) -> Output:
+        obs = batch["obs"] - batch["obs"].mean(axis=1, keepdims=True)
+        return super()._forward_exploration({**batch, "obs": obs})
+
+
+class Insistent(Recurrent):
+    """Cannot do without the columns that may be left out."""
+
+    def starts(self, batch: Batch) -> Any:
+        return batch["is_first"]
+
+
+class Continuing(Recurrent):
+    """Carries the state from one episode into the next."""
+
+    def starts(self, batch: Batch) -> Any:
+        return np.zeros(batch["obs"].shape[:2], bool)
+
+
+class ContinuingInTraining(Recurrent):
+    def _forward_train(self, batch: Batch, **kwargs: Any) -> Output:
+        return self._forward_exploration({**batch, "is_first": np.zeros_like(self.starts(batch))})
+
+
+class Unmasked(Recurrent):
+    """Goes on over padding, so its state is lost there."""
+
+    def is_real(self, batch: Batch) -> Any:
+        return np.ones(batch["obs"].shape[:2], bool)
+
+
+class Averaging(Recurrent):
+    """Its values of the real steps depend on the padding."""
+
+    def _forward_train(self, batch: Batch, **kwargs: Any) -> Output:
+        return {**self._forward_exploration(batch), "vf_preds": batch["obs"] - batch["obs"].mean()}
 
 
 class Exposed(Linear):
@@ -194,6 +251,12 @@ BROKEN = {
     Mute: "test_acting_gives_an_action_distribution",
     Crowd: "test_inference_is_repeatable_and_rows_do_not_influence_each_other",
     Forgetful: "test_a_stateful_module_returns_the_state_that_it_takes",
+    Foreseeing: "test_all_steps_at_once_are_the_single_steps_with_the_state_carried_on",
+    Insistent: "test_all_steps_at_once_are_the_single_steps_with_the_state_carried_on",
+    Continuing: "test_is_first_inside_a_sequence_is_a_fresh_start",
+    ContinuingInTraining: "test_is_first_inside_a_sequence_is_a_fresh_start",
+    Unmasked: "test_padding_on_the_right_changes_no_real_step_and_no_state",
+    Averaging: "test_padding_on_the_right_changes_no_real_step_and_no_state",
     Exposed: "test_the_state_is_nested_dicts_of_arrays_that_are_copies",
     Listed: "test_the_state_is_nested_dicts_of_arrays_that_are_copies",
     Partial: "test_a_state_makes_another_module_act_the_same",
@@ -216,8 +279,57 @@ def test_a_module_that_breaks_a_promise_fails_the_test_of_that_promise(cls: Any,
 
 
 def test_every_promise_is_broken_by_some_module_above() -> None:
-    tests = {name for name in vars(RLModuleConformance) if name.startswith("test_")}
+    tests = {name for name in dir(RLModuleConformance) if name.startswith("test_")}
     assert tests - set(BROKEN.values()) == {"test_a_checkpoint_gives_a_module_that_acts_the_same"}
+
+
+STEPWISE, EPISODES, PADDING = (
+    "test_all_steps_at_once_are_the_single_steps_with_the_state_carried_on",
+    "test_is_first_inside_a_sequence_is_a_fresh_start",
+    "test_padding_on_the_right_changes_no_real_step_and_no_state",
+)
+
+
+@pytest.mark.parametrize(
+    ("cls", "broken"),
+    [
+        (Recurrent, set()),
+        (Foreseeing, {STEPWISE, EPISODES, PADDING}),
+        (Insistent, {STEPWISE}),
+        (Continuing, {EPISODES}),
+        (ContinuingInTraining, {EPISODES}),
+        (Unmasked, {PADDING}),
+        (Averaging, {EPISODES, PADDING}),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_a_module_with_a_state_fails_just_the_promises_that_it_breaks(cls: Any, broken: set[str]) -> None:
+    class Suite(RLModuleConformance):
+        def make_module(self) -> RLModule:
+            module: RLModule = cls()
+            return module
+
+    failed = set()
+    for name in (STEPWISE, EPISODES, PADDING):
+        try:
+            getattr(Suite(), name)()
+        except (AssertionError, KeyError):
+            failed.add(name)
+    assert failed == broken
+
+
+def test_training_that_draws_anew_each_time_is_not_compared() -> None:
+    class Noisy(Recurrent):
+        def _forward_train(self, batch: Batch, **kwargs: Any) -> Output:
+            output = self._forward_exploration(batch)
+            return {**output, "vf_preds": np.random.default_rng().normal(size=output["vf_preds"].shape)}
+
+    class Suite(RLModuleConformance):
+        def make_module(self) -> RLModule:
+            return Noisy()
+
+    Suite().test_is_first_inside_a_sequence_is_a_fresh_start()
+    Suite().test_padding_on_the_right_changes_no_real_step_and_no_state()
 
 
 def test_a_checkpoint_that_loses_something_fails_the_suite(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,19 +26,26 @@ CONFIG = RLModuleConfig(
 
 
 class Recurrent(TfRLModule):
-    """A GRU over Keras layers without input sizes."""
+    """Keras's GRU cell without an input size: from zeros where an episode starts, and not over padding."""
 
     def __init__(self, config: RLModuleConfig) -> None:
         super().__init__(config)
-        self.cell = tf.keras.layers.GRU(5, return_sequences=True, return_state=True)
+        self.cell = tf.keras.layers.GRUCell(5)
         self.head = tf.keras.layers.Dense(3)
 
     def get_initial_state(self) -> dict[str, Any]:
         return {"h": np.zeros(5, np.float32)}
 
     def _forward_exploration(self, batch: Any) -> dict[str, Any]:
-        out, h = self.cell(batch["obs"], initial_state=batch["state_in"]["h"])
-        return {"action_dist": TfCategorical(self.head(out), start=2), "state_out": {"h": h}}
+        obs, h, steps = batch["obs"], batch["state_in"]["h"], []
+        for t in range(obs.shape[1]):
+            if "is_first" in batch:
+                h = tf.where(batch["is_first"][:, t, None], tf.zeros_like(h), h)
+            new, _ = self.cell(obs[:, t], [h])
+            h = tf.where(batch["mask"][:, t, None], new, h) if "mask" in batch else new
+            steps.append(h)
+        logits = self.head(tf.stack(steps, axis=1))
+        return {"action_dist": TfCategorical(logits, start=2), "state_out": {"h": h}}
 
     _forward_inference = _forward_exploration
 

@@ -30,19 +30,26 @@ class Native(DiscreteBCTorchModule):
 
 
 class Recurrent(TorchRLModule):
-    """A GRU cell, one step at a time."""
+    """A GRU cell, one step at a time: from zeros where an episode starts, and not over padding."""
 
     def __init__(self, config: RLModuleConfig) -> None:
         super().__init__(config)
-        self.cell = nn.GRU(4, 5, batch_first=True)
+        self.cell = nn.GRUCell(4, 5)
         self.head = nn.Linear(5, 3)
 
     def get_initial_state(self) -> dict[str, Any]:
         return {"h": torch.zeros(5).numpy()}
 
     def _forward_exploration(self, batch: Any) -> dict[str, Any]:
-        out, h = self.cell(batch["obs"], batch["state_in"]["h"][None].contiguous())
-        return {"action_dist": TorchCategorical(self.head(out), start=2), "state_out": {"h": h[0]}}
+        obs, h, steps = batch["obs"], batch["state_in"]["h"], []
+        real = batch.get("mask", torch.ones(obs.shape[:2], dtype=torch.bool))
+        first = batch.get("is_first", torch.zeros(obs.shape[:2], dtype=torch.bool))
+        for t in range(obs.shape[1]):
+            h = torch.where(first[:, t, None], torch.zeros_like(h), h)
+            h = torch.where(real[:, t, None], self.cell(obs[:, t], h), h)
+            steps.append(h)
+        logits = self.head(torch.stack(steps, dim=1))
+        return {"action_dist": TorchCategorical(logits, start=2), "state_out": {"h": h}}
 
     _forward_inference = _forward_exploration
 

@@ -1,0 +1,105 @@
+"""How the tests make batches, call forwards, and compare what comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from gymnasium.vector.utils import batch_space
+
+from rlmodule_core.columns import Columns
+from rlmodule_core.distribution import Distribution
+from rlmodule_core.frameworks import framework_module
+from rlmodule_core.module import Batch, Output, RLModule
+from rlmodule_core.nest import Nest, leaves, map_nest
+
+PHASES = ("train", "exploration", "inference")
+ACTING = ("exploration", "inference")
+
+
+class Making:
+    """What a user overrides, and what every test is written with."""
+
+    tolerance = 1e-5
+
+    def make_module(self) -> RLModule:
+        """Return a new module."""
+        raise NotImplementedError("make_module: return a new module of yours")
+
+    def make_batch(self, module: RLModule, phase: str, rows: int) -> dict[str, Any]:
+        """Return a batch of `rows` rows that `forward_<phase>` takes, of the module's framework."""
+        space = None if module.config is None else module.config.observation_space
+        if space is None:
+            raise NotImplementedError("make_batch: the module has no observation space to draw from")
+        steps = batch_space(space, rows)
+        steps.seed(rows)
+        obs = map_nest(np.asarray, steps.sample())
+        if not module.is_stateful():
+            return {Columns.OBS: self._tensors(module, obs)}
+        state = map_nest(lambda array: np.stack([array] * rows), module.get_initial_state())
+        ones = np.ones((rows, 1), bool)
+        arrays = {
+            Columns.OBS: map_nest(lambda array: array[:, None], obs),
+            Columns.STATE_IN: state,
+            Columns.MASK: ones,
+            Columns.IS_FIRST: ones,
+        }
+        return {name: self._tensors(module, column) for name, column in arrays.items()}
+
+    # --- how it is done -----------------------------------------------------------------------
+
+    def _tensors(self, module: RLModule, nest: Nest) -> Nest:
+        if module.framework == "numpy":
+            return nest
+        return framework_module(module.framework, "bridge").to_tensors(nest, module.device)
+
+    def _arrays(self, module: RLModule, nest: Nest) -> Nest:
+        return (
+            nest
+            if module.framework == "numpy"
+            else framework_module(module.framework, "bridge").to_numpy(nest)
+        )
+
+    def _forward(self, module: RLModule, phase: str, batch: Batch) -> Output:
+        output: Output = getattr(module, f"forward_{phase}")(batch)
+        assert isinstance(output, Mapping), f"forward_{phase} returned {type(output).__name__}, no mapping"
+        return output
+
+    def _act(self, module: RLModule, phase: str, rows: int) -> Output:
+        return self._forward(module, phase, self.make_batch(module, phase, rows))
+
+    def _distribution(self, module: RLModule, output: Output) -> Distribution[Any]:
+        known: Distribution[Any] = output[Columns.ACTION_DIST]
+        if not isinstance(known, Distribution) and module.framework != "numpy":
+            known = framework_module(module.framework, "bridge").as_distribution(known)
+        return known
+
+    def _policy(self, module: RLModule, batch: Batch) -> Nest:
+        """Return what decides the actions: the distribution's parameters, or its mode if it has none."""
+        return self._decides(module, self._forward(module, "inference", batch))
+
+    def _decides(self, module: RLModule, output: Output) -> Nest:
+        distribution = self._distribution(module, output)
+        try:
+            decides = distribution.inputs
+        except NotImplementedError:  # the framework's own kind
+            decides = distribution.to_deterministic().sample()
+        return self._arrays(module, decides)
+
+    def _close(self, one: Nest, other: Nest) -> bool:
+        pairs = zip(leaves(one), leaves(other), strict=True)
+        return all(np.allclose(a, b, rtol=self.tolerance, atol=self.tolerance) for a, b in pairs)
+
+    def _act_alike(self, one: RLModule, other: RLModule) -> None:
+        batch = self.make_batch(one, "inference", 4)
+        assert self._close(self._policy(one, batch), self._policy(other, batch)), "it acts differently"
+
+
+def refused(error: type[Exception], call: Callable[[], object], what: str) -> None:
+    """Demand that a call raises `error`."""
+    try:
+        call()
+    except error:
+        return
+    raise AssertionError(f"{what} was not refused with {error.__name__}")
