@@ -15,6 +15,7 @@ def with_state_in(specs: SpecType, state: Nest, framework: str) -> SpecType:
 
     `state` has no batch axis, as `get_initial_state` gives it. Specs that are no mapping become one.
 
+    >>> import numpy as np
     >>> with_state_in({"obs": TensorSpec("..., 4")}, {"h": np.zeros(8)}, "torch")
     {'obs': TensorSpec('b, t, 4'), 'state_in': {'h': TensorSpec('b, 8', framework='torch')}}
     """

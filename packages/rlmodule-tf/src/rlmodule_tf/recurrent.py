@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -51,41 +52,30 @@ class TfRecurrentEncoder(TfLayer):
         for name, flags in (("mask", mask), ("is_first", is_first)):
             if flags is not None and not leaf.shape[:2].is_compatible_with(flags.shape):
                 raise ValueError(f"{name}: expected shape {list(leaf.shape[:2])}, got {list(flags.shape)}")
-        state = {name: tf.cast(state[name], self.rnn.dtype) for name in self.initial_state()}
-        burn_in = self._burn_in(leaf)
-        if isinstance(burn_in, int) and not burn_in:
-            return self._run(obs, state, mask, is_first)
-        start, state = self._run(*_times(slice(burn_in), obs, state, mask, is_first))
-        state = {name: tf.stop_gradient(part) for name, part in state.items()}
-        rest, state = self._run(*_times(slice(burn_in, None), obs, state, mask, is_first))
-        return tf.concat([tf.stop_gradient(start), rest], axis=1), state
+        if mask is not None:
+            mask = tf.cast(mask, tf.bool)
+            obs = map_leaves(lambda leaf: _zero_unless(mask, leaf), obs)
+        x, initial = self._encode(obs), self.initial_state()
+        state = {name: tf.cast(state[name], x.dtype) for name in initial}
+        flags = {"real": mask, "first": is_first, "burnt": self._burnt(x)}
+        features, state = self.rnn(x, state, initial, **flags)
+        return features if mask is None else _zero_unless(mask, features), state
 
-    def _burn_in(self, leaf: tf.Tensor) -> int | tf.Tensor:
-        """Return how many steps carry no gradient: none where there are no more than these."""
-        burn_in, steps = self.config.burn_in, leaf.shape[1]
-        if not burn_in:
-            return 0
-        if steps is None:
-            return tf.where(tf.shape(leaf)[1] > burn_in, burn_in, 0)
-        return burn_in if steps > burn_in else 0
-
-    def _run(
-        self, obs: Nest, state: States, mask: tf.Tensor | None, is_first: tf.Tensor | None
-    ) -> tuple[tf.Tensor, States]:
-        real = None if mask is None else tf.cast(mask, tf.bool)
-        first = None if is_first is None else tf.cast(is_first, tf.bool)
-        if real is not None:
-            obs = map_leaves(lambda leaf: _zero_unless(real, leaf), obs)
-        initial = {name: tf.constant(part, self.rnn.dtype) for name, part in self.initial_state().items()}
-        features, state = self.rnn(self._encode(obs), state, initial, real, first)
-        return features if real is None else _zero_unless(real, features), state
+    def _burnt(self, x: tf.Tensor) -> tf.Tensor | None:
+        """Return `[B, T]`, True in the steps of the burn-in; none where there are no more than these."""
+        burn_in, steps = self.config.burn_in, x.shape[1]
+        if not burn_in or (steps is not None and steps <= burn_in):
+            return None
+        rows, count = tf.unstack(tf.shape(x)[:2])
+        burnt = (tf.range(count) < burn_in) & (count > burn_in)
+        return tf.broadcast_to(burnt, [rows, count])
 
     def _encode(self, obs: Nest) -> tf.Tensor:
         """Encode every step in one call, `[B, T, n]`."""
         leaf = first_leaf(obs)
         x = self.base(map_leaves(_fold, obs))
         steps = tf.shape(leaf)[1] if leaf.shape[1] is None else leaf.shape[1]
-        return tf.cast(tf.reshape(x, [-1, steps, x.shape[-1]]), self.rnn.dtype)
+        return tf.cast(tf.reshape(x, [-1, steps, x.shape[-1]]), self.rnn.weight_ih_l0.dtype)
 
 
 class _RNN(TfLayer):
@@ -106,38 +96,38 @@ class _RNN(TfLayer):
         self.bias_hh_l0 = parameter(np.zeros_like(bias))
         self._cell = _lstm if is_lstm else _gru
 
-    @property
-    def dtype(self) -> tf.DType:
-        return self.weight_ih_l0.dtype
-
     def __call__(
         self,
         x: tf.Tensor,  # [B, T, n]
         state: States,
-        initial: States,
-        real: tf.Tensor | None,  # [B, T]
-        first: tf.Tensor | None,  # [B, T]
+        initial: Mapping[str, npt.NDArray[np.float32]],
+        **flags: tf.Tensor | None,  # [B, T] each: real, first, burnt
     ) -> tuple[tf.Tensor, States]:
         """Return every h, `[B, T, H]`, and the last state."""
-        steps = x.shape[1]
-        from_inputs = tf.matmul(x, self.weight_ih_l0, transpose_b=True) + self.bias_ih_l0
+        columns = {name: tf.cast(flag, tf.bool) for name, flag in flags.items() if flag is not None}
+        columns["x"] = tf.matmul(x, self.weight_ih_l0, transpose_b=True) + self.bias_ih_l0
         weight, bias = tf.transpose(self.weight_hh_l0), tf.convert_to_tensor(self.bias_hh_l0)
 
         def step(old: States, now: dict[str, tf.Tensor]) -> States:
             start = old
             if "first" in now:
-                start = {k: tf.where(now["first"][:, None], initial[k], part) for k, part in old.items()}
+                start = _where(now["first"], {k: tf.cast(v, x.dtype) for k, v in initial.items()}, old)
             new = self._cell(now["x"], tf.matmul(start["h"], weight) + bias, start)
             if "real" in now:
-                new = {k: tf.where(now["real"][:, None], part, old[k]) for k, part in new.items()}
+                new = _where(now["real"], new, old)
+            if "burnt" in now:
+                new = _where(now["burnt"], {k: tf.stop_gradient(v) for k, v in new.items()}, new)
             return new
 
-        columns = {"x": from_inputs, "real": real, "first": first}
-        given = {name: column for name, column in columns.items() if column is not None}
-        if steps == 1:
-            state = step(state, {name: column[:, 0] for name, column in given.items()})
+        if x.shape[1] == 1:
+            state = step(state, {name: column[:, 0] for name, column in columns.items()})
             return state["h"][:, None], state
-        return _over_time(step, state, given)
+        return _over_time(step, state, columns)
+
+
+def _where(rows: tf.Tensor, yes: Mapping[str, tf.Tensor], no: States) -> States:
+    """Choose row by row, `[B]`, between two states."""
+    return {name: tf.where(rows[:, None], yes[name], part) for name, part in no.items()}
 
 
 def _over_time(step: Any, state: States, columns: dict[str, tf.Tensor]) -> tuple[tf.Tensor, States]:
@@ -174,14 +164,6 @@ def _gru(from_input: tf.Tensor, from_hidden: tf.Tensor, state: States) -> States
     z = tf.sigmoid(z_x + z_h)
     n = tf.tanh(n_x + tf.sigmoid(r_x + r_h) * n_h)
     return {"h": (1.0 - z) * n + z * state["h"]}
-
-
-def _times(
-    part: slice, obs: Nest, state: States, mask: tf.Tensor | None, is_first: tf.Tensor | None
-) -> tuple[Nest, States, tf.Tensor | None, tf.Tensor | None]:
-    """Return the arguments of a run over some of the steps."""
-    mask, is_first = (None if column is None else column[:, part] for column in (mask, is_first))
-    return map_leaves(lambda leaf: leaf[:, part], obs), state, mask, is_first
 
 
 def _fold(leaf: tf.Tensor) -> tf.Tensor:
