@@ -17,6 +17,7 @@ from rlmodule_core.state import check_same_state, flatten_state, nest_state, wit
 from rlmodule_tf.arrays import as_array, dtypes_of
 from rlmodule_tf.bridge import no_grad, to_tensors
 from rlmodule_tf.distributions.native import _SampleLogProbEntropy
+from rlmodule_tf.modes import _Contents, _modes_matter, _train_mode
 
 if TYPE_CHECKING:
     from rlmodule_tf.multi_agent import TfMultiAgentRLModule
@@ -66,7 +67,9 @@ class TfRLModule(_OwnsVariables, RLModule):
     observation of zeros when the constructor is done, so that every variable exists from then on.
 
     `forward_exploration` and `forward_inference` run without gradient and with Keras layers in inference
-    mode, `forward_train` has them in train mode; a layer called with `training=` is in that one.
+    mode, `forward_train` has them in train mode; a layer called with `training=` is in that one. A layer
+    that comes in later is seen where it becomes an attribute of this module, or an element of a list, dict
+    or Sequential below it; where it becomes an attribute of a part, set that part again.
     """
 
     framework: ClassVar[str] = "tf"
@@ -89,7 +92,15 @@ class TfRLModule(_OwnsVariables, RLModule):
             self._may_grow = True
 
     def _look_for_modes(self) -> None:
-        self._modes_matter = any(type(layer) not in _MODE_FREE for _, layer in _named_layers(self))
+        parts = [part for _, part in _walk(self, "", ())]
+        self._modes_matter = _modes_matter(part for part in parts if isinstance(part, _KERAS_LAYER))
+        self._contents = _Contents(parts)
+
+    def _look_again(self) -> None:
+        """Look anew if a list, dict or Sequential was extended since."""
+        if self._contents.changed():
+            self._look_for_modes()
+            self._may_grow = True
 
     def make_variables(self, space: gym.Space[Any] | None) -> None:
         """Run the forwards on an observation of zeros if a layer waits for its first call.
@@ -134,6 +145,7 @@ class TfRLModule(_OwnsVariables, RLModule):
         }
 
     def _run_train(self, batch: Batch, **kwargs: Any) -> Output:
+        self._look_again()
         if not self._modes_matter:
             return self._forward_train(batch, **kwargs)
         if self._may_grow and self._unbuilt():  # built in train mode, a Sequential would never leave it
@@ -193,32 +205,12 @@ class TfRLModule(_OwnsVariables, RLModule):
         return dtypes_of(self._tensors())
 
     def _known_variables(self) -> list[tuple[str, tf.Variable]]:
-        if not self._may_grow:  # then the walk over all layers can be saved
+        if not self._may_grow and not self._contents.changed():  # then a walk over all layers can be saved
             return list(_named_variables(self))
         known = super()._known_variables()
         self._may_grow = False
         return known
 
-
-class _TrainMode(tf.keras.layers.Layer):  # type: ignore[type-arg]  # not subscriptable at run time
-    """Calls a function; Keras hands `training` down to the layers that are called inside."""
-
-    def call(self, inputs: tf.Tensor, forward: Any = None) -> Any:
-        return forward()
-
-
-_train_mode: Any = _TrainMode(name="train_mode")
-_MODE_FREE = (
-    tf.keras.Sequential,
-    tf.keras.layers.InputLayer,
-    tf.keras.layers.Dense,
-    tf.keras.layers.Conv2D,
-    tf.keras.layers.Embedding,
-    tf.keras.layers.LayerNormalization,
-    tf.keras.layers.Flatten,
-    tf.keras.layers.Activation,
-    tf.keras.layers.ReLU,
-)
 
 # Variables are found along the attributes that own them, as in torch: first an object's own, then
 # those of its parts, both in the order of definition. `tf.Module.variables` does not see into Keras

@@ -13,6 +13,7 @@ from rlmodule_core import Distribution, RLModule, RLModuleConfig
 from rlmodule_core.module import Batch, Output, State
 from rlmodule_core.state import check_same_state, flatten_state, nest_state, with_ties
 from rlmodule_torch.arrays import _take_dtypes, as_array, dtypes_of
+from rlmodule_torch.modes import _depends_on_mode, _registrations
 from rlmodule_torch.multi_agent import TorchMultiAgentRLModule
 
 
@@ -117,39 +118,3 @@ class TorchRLModule(nn.Module, RLModule):
 
     def _take_dtypes(self, dtypes: Mapping[str, str]) -> None:
         _take_dtypes(self._tensors(), dtypes)
-
-
-_MODE_FREE = (
-    nn.ModuleList,
-    nn.ModuleDict,
-    nn.Sequential,
-    nn.Linear,
-    nn.Conv2d,
-    nn.Embedding,
-    nn.LayerNorm,
-    nn.Flatten,
-    nn.Identity,
-    nn.ReLU,
-    nn.Tanh,
-    nn.ELU,
-    nn.GELU,
-    nn.SiLU,
-    nn.Sigmoid,
-    nn.LeakyReLU,
-)
-
-
-def _depends_on_mode(module: nn.Module) -> bool:
-    """Whether train() and eval() may differ for a layer; a class or a hook that we do not know may care."""
-    known = type(module) in _MODE_FREE or getattr(module, "mode_free", False)
-    return not known or bool(module._forward_pre_hooks or module._forward_hooks)
-
-
-_registrations = [0]  # counts the layers that were put into any module: a change here may be one there
-
-
-def _count(module: nn.Module, name: str, layer: nn.Module | None) -> None:
-    _registrations[0] += 1
-
-
-nn.modules.module.register_module_module_registration_hook(_count)

@@ -1,0 +1,64 @@
+"""Which layers compute differently in training, and whether some came in since one looked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import tensorflow as tf
+
+
+class _TrainMode(tf.keras.layers.Layer):  # type: ignore[type-arg]  # not subscriptable at run time
+    """Calls a function; Keras hands `training` down to the layers that are called inside."""
+
+    def call(self, inputs: tf.Tensor, forward: Any = None) -> Any:
+        return forward()
+
+
+_train_mode: Any = _TrainMode(name="train_mode")
+_MODE_FREE = (
+    tf.keras.Sequential,
+    tf.keras.layers.InputLayer,
+    tf.keras.layers.Dense,
+    tf.keras.layers.Conv2D,
+    tf.keras.layers.Embedding,
+    tf.keras.layers.LayerNormalization,
+    tf.keras.layers.Flatten,
+    tf.keras.layers.Activation,
+    tf.keras.layers.ReLU,
+)
+
+
+def _modes_matter(layers: Iterable[Any]) -> bool:
+    """Whether training may differ from use for some Keras layer; one that we do not know may."""
+    return any(type(layer) not in _MODE_FREE for layer in layers)
+
+
+class _Contents:
+    """What the lists, dicts and Sequentials among some parts held when one looked.
+
+    They can be extended without their owner's knowledge, so each call asks again: by identity, which takes
+    less than a microsecond for each of them.
+    """
+
+    def __init__(self, parts: Iterable[object]) -> None:
+        self._seen = [(part, _held(part)) for part in parts if _extensible(part)]
+
+    def changed(self) -> bool:
+        """Whether one of them holds anything else now."""
+        return any(_held(holder) != ids for holder, ids in self._seen)
+
+
+def _extensible(part: object) -> bool:
+    """Whether a layer may be put into a part later on. The lists inside our own layers are never extended."""
+    if isinstance(part, tf.Module):
+        return False
+    if isinstance(part, list):
+        return not (part and all(getattr(element, "mode_free", False) for element in part))
+    return isinstance(part, (tf.keras.Sequential, Mapping))
+
+
+def _held(holder: Any) -> list[int]:
+    if isinstance(holder, tf.keras.Sequential):
+        holder = holder._layers
+    return [id(part) for part in (holder.values() if isinstance(holder, Mapping) else holder)]

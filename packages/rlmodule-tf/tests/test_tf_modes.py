@@ -1,0 +1,80 @@
+"""Layers that come into a TensorFlow module after its construction are in the mode of the phase."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import pytest
+import tensorflow as tf
+from gymnasium import spaces
+
+from rlmodule_core import RLModuleConfig
+from rlmodule_core.state import flatten_state
+from rlmodule_tf import TfCategorical, TfRLModule
+
+CONFIG = RLModuleConfig(observation_space=spaces.Box(-1.0, 1.0, (4,)), action_space=spaces.Discrete(2))
+BATCH = {"obs": tf.ones([64, 4])}
+
+
+class Held(TfRLModule):
+    """Keras layers in a list and in a dict, called one after the other."""
+
+    def __init__(self, config: RLModuleConfig) -> None:
+        super().__init__(config)
+        self.parts: list[Any] = [keras.Sequential([keras.layers.Dense(2, bias_initializer="ones")])]
+        self.named: dict[str, Any] = {"nested": [keras.Sequential([keras.layers.Dense(2)])]}
+
+    def _forward_exploration(self, batch: Any) -> Any:
+        x = batch["obs"]
+        for part in [*self.parts, *self.named["nested"]]:
+            x = part(x)
+        for name, part in self.named.items():
+            x = x if name == "nested" else part(x)
+        return {"action_dist": TfCategorical(x)}
+
+    _forward_inference = _forward_exploration
+
+
+WAYS: dict[str, Callable[[Any], object]] = {
+    "a Sequential in a list": lambda module: module.named["nested"][0].add(keras.layers.Dropout(0.5)),
+    "a list in a dict": lambda module: module.named["nested"].append(keras.layers.Dropout(0.5)),
+    "a dict": lambda module: module.named.update(drop=keras.layers.Dropout(0.5)),
+    "an element exchanged": lambda module: module.named["nested"].__setitem__(
+        0, keras.Sequential([keras.layers.Dense(2, bias_initializer="ones"), keras.layers.Dropout(0.5)])
+    ),
+}
+
+
+def kept(module: Any, phase: str) -> float:
+    logits = getattr(module, f"forward_{phase}")(BATCH)["action_dist"].inputs
+    return float(tf.reduce_mean(tf.cast(logits != 0, tf.float32)))
+
+
+@pytest.mark.parametrize("extend", WAYS.values(), ids=WAYS)
+@pytest.mark.parametrize("remake", [lambda m: m, copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
+def test_a_dropout_that_is_put_into_a_container_later_drops_in_training_alone(
+    extend: Callable[[Any], object], remake: Callable[[Any], Any]
+) -> None:
+    module = remake(Held(CONFIG))
+    assert kept(module, "train") == 1.0  # nothing yet
+
+    extend(module)
+
+    assert 0.2 < kept(module, "train") < 0.8
+    assert kept(module, "exploration") == kept(module, "inference") == 1.0
+
+
+def test_a_layer_that_is_put_into_a_list_later_is_waited_for_and_then_in_the_state() -> None:
+    module = Held(CONFIG)
+    before = set(flatten_state(module.get_state()))
+    module.parts.append(keras.layers.Dense(2))
+    with pytest.raises(ValueError, match=r"parts\.1 have no variables yet"):
+        module.get_state()
+
+    module.forward_train(BATCH)
+
+    assert set(flatten_state(module.get_state())) - before == {"parts.1.kernel", "parts.1.bias"}
