@@ -2,17 +2,21 @@
 
 from rlmodule_algos.__about__ import __version__
 from rlmodule_algos.algorithm import Algorithm
+from rlmodule_algos.bc import BC, BCConfig
 from rlmodule_algos.config import AlgorithmConfig
-from rlmodule_algos.envs import EnvError, MultiAgentEnv
+from rlmodule_algos.envs import EnvError, MultiAgentCartPole, MultiAgentEnv
 from rlmodule_algos.ppo import PPO, PPOConfig
 from rlmodule_algos.settings import ConfigError
 
 __all__ = [
+    "BC",
     "PPO",
     "Algorithm",
     "AlgorithmConfig",
+    "BCConfig",
     "ConfigError",
     "EnvError",
+    "MultiAgentCartPole",
     "MultiAgentEnv",
     "PPOConfig",
     "__version__",

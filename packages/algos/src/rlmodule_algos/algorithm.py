@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from time import perf_counter
 from types import TracebackType
@@ -116,6 +116,10 @@ class Algorithm(abc.ABC, Generic[Config]):
             raise ConfigError("no environment")
         return make_world(make_env(config.env, config.env_config, num_envs), policy_mapping(config))
 
+    def _few_threads(self) -> AbstractContextManager[None]:
+        """Compute with one thread inside if batches are small."""
+        return self.framework.bridge.threads(1 if self.config.minibatch_size <= SMALL_BATCH else None)
+
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:
         """Report the seconds spent inside as `timers/<name>`."""
@@ -140,7 +144,7 @@ class Algorithm(abc.ABC, Generic[Config]):
             raise RuntimeError("train: this algorithm was stopped; build another and restore a checkpoint")
         begin = perf_counter()
         before, self._timers = Counts.of(self.episodes), {}
-        with self.framework.bridge.threads(1 if self.config.minibatch_size <= SMALL_BATCH else None):
+        with self._few_threads():
             learned = self.training_step()
         self.iteration += 1
         seconds = perf_counter() - begin
@@ -174,9 +178,10 @@ class Algorithm(abc.ABC, Generic[Config]):
         while len(episodes) < wanted:
             world = self._make_world(min(wanted - len(episodes), MAX_PARALLEL_EVALUATION))
             try:
-                played = world.evaluate(
-                    self.modules, self.framework.bridge, explore=explore, seed=int(seeds.integers(2**31))
-                )
+                with self._few_threads():
+                    played = world.evaluate(
+                        self.modules, self.framework.bridge, explore=explore, seed=int(seeds.integers(2**31))
+                    )
             finally:
                 world.close()
             episodes += played.episodes

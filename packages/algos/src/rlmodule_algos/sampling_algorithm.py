@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from rlmodule_algos.algorithm import Algorithm
+from rlmodule_algos.batching import Fragment
 from rlmodule_algos.config import AlgorithmConfig
 from rlmodule_algos.execution import LocalPool
 from rlmodule_algos.sampling import Episodes, World
+from rlmodule_core.nest import map_nest
 
 Config = TypeVar("Config", bound=AlgorithmConfig)
 
@@ -40,6 +42,16 @@ class SamplingAlgorithm(Algorithm[Config]):
         with self.timed("sample_s"):
             yield
         self.add_seconds("env_s", self._runner.env_seconds - before)
+
+    def update_normalizers(self, fragments: Mapping[str, Sequence[Fragment]]) -> None:
+        """Show the modules that learn what was observed, once they have learned from it.
+
+        Not earlier: what acted and what learns must see the same numbers.
+        """
+        for module_id in self.learner.trained:
+            for fragment in fragments.get(module_id, ()):
+                acted_on = map_nest(lambda column: column[:-1], fragment.obs)
+                self.modules[module_id].update_normalizer(fragment.real(acted_on))
 
     def remove_module(self, module_id: str) -> None:
         """Remove a module; its agents are mapped anew. KeyError that lists the ids for an unknown one."""

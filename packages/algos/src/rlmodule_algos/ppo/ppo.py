@@ -43,7 +43,13 @@ class PPO(SamplingAlgorithm[PPOConfig]):
         with self.timed_sampling():
             fragments = self.pool.sample(self.config.train_batch_size)
         with self.timed("learn_s"):
-            return {module_id: self._learn(module_id, parts) for module_id, parts in fragments.items()}
+            learned = {
+                module_id: self._learn(module_id, fragments[module_id])
+                for module_id in self.learner.trained
+                if module_id in fragments  # a module whose agents did not act has nothing to learn from
+            }
+            self.update_normalizers(fragments)
+        return learned
 
     def _learn(self, module_id: str, fragments: Sequence[Fragment]) -> dict[str, float]:
         config = self.config

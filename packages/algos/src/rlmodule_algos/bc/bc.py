@@ -1,0 +1,131 @@
+"""BC: raise the likelihood of the recorded actions.
+
+Source: Pomerleau 1989, "ALVINN: an autonomous land vehicle in a neural network"
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+from rlmodule_algos.algorithm import Algorithm
+from rlmodule_algos.batching import steps_in_rows
+from rlmodule_algos.bc.config import BCConfig
+from rlmodule_algos.bc.data import ModuleData, read_module_data
+from rlmodule_algos.frameworks import Framework
+from rlmodule_algos.learning import value_at
+from rlmodule_algos.module_setup import policy_mapping
+from rlmodule_algos.sampling import Episodes, EpisodeTracker, World
+from rlmodule_catalogs import BCCatalog
+from rlmodule_core import Columns, RLModule
+from rlmodule_core.nest import leaves
+
+VALIDATED_STEPS = 4096
+"""So many steps of the validation episodes give `validation_loss`, so that its cost has a bound."""
+
+
+class BC(Algorithm[BCConfig]):
+    """Behaviour cloning. `BCConfig.build()` makes one."""
+
+    name: ClassVar[str] = "bc"
+    config_class = BCConfig
+    default_catalog_class = BCCatalog
+
+    def _start(self, world: World, seed: int) -> None:
+        agents = world.agents
+        world.close()  # evaluation makes its own
+        self._steps = 0
+        self._episodes = EpisodeTracker(0)
+        self._data: dict[str, ModuleData] = {}
+        if self.config.input_ is not None:
+            self._data = read_module_data(
+                self.config.input_,
+                agents,
+                policy_mapping(self.config),
+                {key: self.modules[key] for key in self.learner.trained},
+                self.framework.bridge,
+                validation_fraction=self.config.validation_fraction,
+                seed=seed,
+            )
+
+    @property
+    def env_steps(self) -> int:
+        """Recorded steps that were learned from, over the life of the run; schedules follow it."""
+        return self._steps
+
+    @property
+    def episodes(self) -> Episodes:
+        """None: nothing is sampled."""
+        return self._episodes
+
+    def training_step(self) -> dict[str, dict[str, float]]:
+        """One iteration: `num_epochs` passes over the next `train_batch_size` recorded steps of each module.
+
+        Raises ValueError if there is no data.
+        """
+        if not self._data:
+            raise ValueError(
+                "train: there is nothing to learn from: call .offline_data(input_=...) before build(), with "
+                "a Minari dataset, .npz or Parquet files, or a list of episodes"
+            )
+        with self.timed("learn_s"):
+            return {module_id: self._learn(module_id, data) for module_id, data in self._data.items()}
+
+    def _learn(self, module_id: str, data: ModuleData) -> dict[str, float]:
+        config = self.config
+        lr = value_at(config.lr, self._steps)
+        batch = data.feed.next(config.train_batch_size)
+        steps = steps_in_rows(batch)
+        update = self.learner.update(
+            module_id,
+            batch,
+            num_epochs=config.num_epochs,
+            minibatch_size=config.minibatch_size,
+            coefficients={"lr": lr},
+            steps=steps,
+        )
+        used = len(leaves(batch[Columns.ACTIONS])[0]) if steps is None else int(steps.sum())
+        self._steps += used
+        return {
+            **update.means,
+            "validation_loss": data.validation_loss(VALIDATED_STEPS),
+            "num_steps_trained": used,
+            "num_updates": update.num_steps,
+            "num_skipped_updates": update.num_skipped,
+            "curr_lr": lr,
+        }
+
+    def _make_loss(self, module: RLModule) -> Callable[[Mapping[str, Any], Mapping[str, Any]], Any]:
+        return bc_module_loss(module, self.framework)
+
+    def get_state(self) -> dict[str, Any]:
+        """Return everything a resumed run needs, as arrays and JSON data; the data itself is given again."""
+        feeds = {module_id: data.feed.get_state() for module_id, data in self._data.items()}
+        return {**super().get_state(), "steps": self._steps, "feeds": feeds}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Set what `get_state` returned. See `restore` for a safe way."""
+        steps, feeds = state["steps"], state["feeds"]
+        super().set_state(state)
+        self._steps = steps
+        for module_id, data in self._data.items():
+            if module_id in feeds:
+                data.feed.set_state(feeds[module_id])
+
+
+def bc_module_loss(
+    module: RLModule, framework: Framework
+) -> Callable[[Mapping[str, Any], Mapping[str, Any]], Any]:
+    """Return the loss of one module as a function of (minibatch, coefficients)."""
+    bc_loss = framework.algorithm_part("bc", "loss").bc_loss
+    as_distribution = framework.bridge.as_distribution
+
+    def loss(batch: Mapping[str, Any], coefficients: Mapping[str, Any]) -> Any:
+        policy = as_distribution(module.forward_train(batch)[Columns.ACTION_DIST])
+        return bc_loss(
+            logp=policy.logp(batch[Columns.ACTIONS]),
+            entropy=policy.entropy(),
+            mask=batch.get(Columns.LOSS_MASK),
+        )
+
+    return loss
