@@ -9,6 +9,7 @@ from gymnasium import spaces
 
 from rlmodule_catalogs import APPOCatalog, BCCatalog, Catalog, ImpalaCatalog, PPOCatalog
 from rlmodule_core import Buildable, MLPEncoderConfig, MLPHeadConfig, RLModuleConfig
+from rlmodule_core.catalog_protocol import CatalogProtocol
 
 SPACES: tuple[Any, Any] = spaces.Box(-1, 1, (4,)), spaces.Discrete(2)
 SETTINGS = {"fcnet_hiddens": [8], "use_gru": True, "vf_share_layers": True}
@@ -81,3 +82,12 @@ def test_an_encoder_of_ones_own_for_cloning_decides_what_the_head_gets() -> None
 
     assert isinstance(head, MLPHeadConfig)
     assert head.input_dim == 31
+
+
+@pytest.mark.parametrize("catalog_class", [Catalog, PPOCatalog, ImpalaCatalog, APPOCatalog, BCCatalog])
+def test_a_catalog_has_everything_that_a_module_asks_of_one(catalog_class: type[Catalog]) -> None:
+    catalog: CatalogProtocol = catalog_class(*SPACES, {})
+    asked = [name for name in vars(CatalogProtocol) if not name.startswith("_")]
+
+    assert {"masks_actions", *DECISIONS} <= set(asked)
+    assert [name for name in asked if not hasattr(catalog, name)] == []
