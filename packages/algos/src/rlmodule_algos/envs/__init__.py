@@ -1,5 +1,6 @@
 """Environments, whatever they come as, seen as one stream of transitions."""
 
+from rlmodule_algos.envs.cartpole import ManualCartPoles, MultiAgentCartPole
 from rlmodule_algos.envs.errors import EnvError
 from rlmodule_algos.envs.make import EnvSource, make_vector_env
 from rlmodule_algos.envs.multi_agent import MultiAgentEnv
@@ -11,6 +12,8 @@ __all__ = [
     "EnvError",
     "EnvSource",
     "EnvStream",
+    "ManualCartPoles",
+    "MultiAgentCartPole",
     "MultiAgentEnv",
     "MultiAgentStep",
     "MultiAgentVectorEnv",
