@@ -33,9 +33,17 @@ ENCODER = MLPEncoderConfig(input_dim=4, hidden=(8, 6))
 class SmallCatalog:
     """One small decision for each part."""
 
+    masks_actions = False
+
     def __init__(self, observation_space: Any, action_space: Any, model_config_dict: dict[str, Any]) -> None:
         self.space = action_space
         self.settings = model_config_dict
+
+    def get_normalizer_config(self) -> None:
+        return None
+
+    def get_encoder_config(self) -> ModelConfig:
+        return ENCODER
 
     def get_actor_critic_encoder_config(self) -> ModelConfig:
         return ActorCriticEncoderConfig(base=ENCODER, shared=self.settings.get("shared", False))

@@ -30,6 +30,8 @@ BOX = spaces.Box(-1, 1, (3,))
 class Catalog:
     """A stand-in for the real one: the settings are the configs' fields."""
 
+    masks_actions = False
+
     def __init__(self, observation_space: Any, action_space: Any, model_config_dict: dict[str, Any]) -> None:
         self.action_space = action_space
         self.settings: dict[str, Any] = {
@@ -38,9 +40,14 @@ class Catalog:
             "free": False,
         } | model_config_dict
 
+    def get_normalizer_config(self) -> None:
+        return None
+
+    def get_encoder_config(self) -> MLPEncoderConfig:
+        return MLPEncoderConfig(input_dim=3, hidden=(8, 4), activation=self.settings["activation"])
+
     def get_actor_critic_encoder_config(self) -> Any:
-        base = MLPEncoderConfig(input_dim=3, hidden=(8, 4), activation=self.settings["activation"])
-        return ActorCriticEncoderConfig(base=base, shared=self.settings["shared"])
+        return ActorCriticEncoderConfig(base=self.get_encoder_config(), shared=self.settings["shared"])
 
     def get_pi_head_config(self) -> Any:
         cls = FreeLogStdHeadConfig if self.settings["free"] else MLPHeadConfig

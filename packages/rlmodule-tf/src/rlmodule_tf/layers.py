@@ -63,7 +63,7 @@ class _Linear(TfLayer):
         self.bias = tf.Variable(tf.zeros([len(weight)]), name="bias")
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
-        return tf.matmul(x, self.weight, transpose_b=True) + self.bias
+        return _affine(x, self.weight, self.bias)
 
 
 class _Norm(TfLayer):
@@ -202,6 +202,17 @@ class TfFreeLogStdHead(TfLayer):
             return None
         layers = self.mean.numpy_layers()
         return layers and layers.with_constant(self.log_std.numpy())
+
+
+def _affine(x: tf.Tensor, weight: tf.Variable, bias: tf.Variable) -> tf.Tensor:
+    """Return `x W^T + b`, `[..., outputs]`, as one product; TensorFlow would make one for each row."""
+    if x.shape.rank == 2:
+        return tf.nn.bias_add(tf.matmul(x, weight, transpose_b=True), bias)
+    leading = tf.shape(x)[:-1]
+    rows = tf.matmul(tf.reshape(x, [-1, x.shape[-1]]), weight, transpose_b=True)
+    y = tf.reshape(tf.nn.bias_add(rows, bias), tf.concat([leading, tf.shape(bias)], axis=0))
+    shaped: tf.Tensor = tf.ensure_shape(y, [*x.shape[:-1], bias.shape[0]])
+    return shaped
 
 
 def _flat(x: tf.Tensor, axes: int, size: int) -> tf.Tensor:

@@ -14,7 +14,7 @@ from rlmodule_core.encoder_configs import first_leaf, map_leaves
 from rlmodule_core.initializers import recurrent_weights
 from rlmodule_core.model_config import output_dim
 from rlmodule_core.nest import Nest
-from rlmodule_tf.layers import TfLayer, generator, parameter
+from rlmodule_tf.layers import TfLayer, _affine, generator, parameter
 
 States = dict[str, tf.Tensor]
 
@@ -57,8 +57,7 @@ class TfRecurrentEncoder(TfLayer):
             obs = map_leaves(lambda leaf: _zero_unless(mask, leaf), obs)
         x, initial = self._encode(obs), self.initial_state()
         state = {name: tf.cast(state[name], x.dtype) for name in initial}
-        flags = {"real": mask, "first": is_first, "burnt": self._burnt(x)}
-        features, state = self.rnn(x, state, initial, **flags)
+        features, state = self.rnn(x, state, initial, real=mask, first=is_first, burnt=self._burnt(x))
         return features if mask is None else _zero_unless(mask, features), state
 
     def _burnt(self, x: tf.Tensor) -> tf.Tensor | None:
@@ -68,7 +67,8 @@ class TfRecurrentEncoder(TfLayer):
             return None
         rows, count = tf.unstack(tf.shape(x)[:2])
         burnt = (tf.range(count) < burn_in) & (count > burn_in)
-        return tf.broadcast_to(burnt, [rows, count])
+        by_row: tf.Tensor = tf.broadcast_to(burnt, [rows, count])
+        return by_row
 
     def _encode(self, obs: Nest) -> tf.Tensor:
         """Encode every step in one call, `[B, T, n]`."""
@@ -104,8 +104,10 @@ class _RNN(TfLayer):
         **flags: tf.Tensor | None,  # [B, T] each: real, first, burnt
     ) -> tuple[tf.Tensor, States]:
         """Return every h, `[B, T, H]`, and the last state."""
-        columns = {name: tf.cast(flag, tf.bool) for name, flag in flags.items() if flag is not None}
-        columns["x"] = tf.matmul(x, self.weight_ih_l0, transpose_b=True) + self.bias_ih_l0
+        columns = {
+            name: tf.transpose(tf.cast(flag, tf.bool)) for name, flag in flags.items() if flag is not None
+        }
+        columns["x"] = _affine(tf.transpose(x, [1, 0, 2]), self.weight_ih_l0, self.bias_ih_l0)
         weight, bias = tf.transpose(self.weight_hh_l0), tf.convert_to_tensor(self.bias_hh_l0)
 
         def step(old: States, now: dict[str, tf.Tensor]) -> States:
@@ -120,7 +122,7 @@ class _RNN(TfLayer):
             return new
 
         if x.shape[1] == 1:
-            state = step(state, {name: column[:, 0] for name, column in columns.items()})
+            state = step(state, {name: column[0] for name, column in columns.items()})
             return state["h"][:, None], state
         return _over_time(step, state, columns)
 
@@ -131,16 +133,13 @@ def _where(rows: tf.Tensor, yes: Mapping[str, tf.Tensor], no: States) -> States:
 
 
 def _over_time(step: Any, state: States, columns: dict[str, tf.Tensor]) -> tuple[tf.Tensor, States]:
-    """Apply `step` to one time after the other of `[B, T, ...]` columns, in one loop of the graph."""
-    by_time = {
-        name: tf.transpose(column, [1, 0, *range(2, column.shape.rank)]) for name, column in columns.items()
-    }
-    count = tf.shape(by_time["x"])[0]
+    """Apply `step` to one time after the other of `[T, B, ...]` columns, in one loop of the graph."""
+    count = tf.shape(columns["x"])[0]
     arrays = {
         name: tf.TensorArray(column.dtype, count, element_shape=column.shape[1:]).unstack(column)
-        for name, column in by_time.items()
+        for name, column in columns.items()
     }
-    outputs = tf.TensorArray(by_time["x"].dtype, count, element_shape=state["h"].shape)
+    outputs = tf.TensorArray(columns["x"].dtype, count, element_shape=state["h"].shape)
 
     def body(time: tf.Tensor, old: States, found: tf.TensorArray) -> tuple[Any, ...]:
         new = step(old, {name: array.read(time) for name, array in arrays.items()})
@@ -150,7 +149,7 @@ def _over_time(step: Any, state: States, columns: dict[str, tf.Tensor]) -> tuple
         lambda time, *_: time < count, body, (tf.constant(0), state, outputs), maximum_iterations=count
     )
     features = tf.transpose(outputs.stack(), [1, 0, 2])
-    return tf.ensure_shape(features, [*columns["x"].shape[:2], state["h"].shape[-1]]), state
+    return tf.ensure_shape(features, [*columns["x"].shape[1::-1], state["h"].shape[-1]]), state
 
 
 def _lstm(from_input: tf.Tensor, from_hidden: tf.Tensor, state: States) -> States:
