@@ -51,6 +51,16 @@ class OfflineEpisode:
         """T."""
         return len(self.rewards)
 
+    def __eq__(self, other: object) -> bool:
+        """Whether structure, dtypes and every number are the same."""
+        if not isinstance(other, OfflineEpisode):
+            return NotImplemented
+        mine, others = (dict(leaves_with_paths(vars(episode))) for episode in (self, other))
+        return mine.keys() == others.keys() and all(
+            np.array_equal(leaf, others[path]) and np.asarray(leaf).dtype == np.asarray(others[path]).dtype
+            for path, leaf in mine.items()
+        )
+
 
 Episodes: TypeAlias = list[OfflineEpisode] | list[dict[str, OfflineEpisode]]
 """Of one agent, or `{agent id: episode}` of many."""

@@ -40,6 +40,11 @@ class EpisodeRecorder:
         if terminated or truncated:
             self.cut(terminated=bool(terminated), truncated=bool(truncated))
 
+    @property
+    def num_steps(self) -> int:
+        """The steps of the episode that has not ended."""
+        return len(self._actions)
+
     def cut(self, *, terminated: bool = False, truncated: bool = True) -> None:
         """End the episode here, as it is."""
         episode = OfflineEpisode(
@@ -49,7 +54,7 @@ class EpisodeRecorder:
             terminated=terminated,
             truncated=truncated,
         )
-        self._obs = []
+        self._obs, self._actions, self._rewards = [], [], []
         self.episodes.append(episode)
 
 

@@ -50,12 +50,12 @@ def record_episodes(
         raise ValueError(f"num_episodes must be at least 1, got {num_episodes}")
     stream = EnvStream(make_vector_env(env, dict(env_config or {}), min(num_envs, num_episodes)))
     try:
-        return _play(_Player(policy, explore), stream, num_episodes, seed)
+        return _play(Player(policy, explore), stream, num_episodes, seed)
     finally:
         stream.close()
 
 
-def _play(player: _Player, stream: EnvStream, num_episodes: int, seed: int) -> list[OfflineEpisode]:
+def _play(player: Player, stream: EnvStream, num_episodes: int, seed: int) -> list[OfflineEpisode]:
     rows = stream.num_envs
     wanted = [len(range(row, num_episodes, rows)) for row in range(rows)]
     recorders = [EpisodeRecorder() for _ in range(rows)]
@@ -84,7 +84,7 @@ def _play(player: _Player, stream: EnvStream, num_episodes: int, seed: int) -> l
     return [recorders[index % rows].episodes[index // rows] for index in range(num_episodes)]
 
 
-class _Player:
+class Player:
     """Calls a policy, and carries its state from step to step."""
 
     def __init__(self, policy: RecordedPolicy, explore: bool) -> None:

@@ -105,7 +105,7 @@ def _nested(columns: Mapping[str, Array]) -> dict[str, Nest]:
     for name in (Columns.REWARDS, *FLAGS, EPISODE_ID, IS_FINAL):
         if name in columns:
             table[name] = columns[name]
-            kinds = {EPISODE_ID: "iu", Columns.REWARDS: "biuf"}.get(name, "bi")
+            kinds = {EPISODE_ID: "iu", IS_FINAL: "bi"}.get(name, "biuf")
             if columns[name].ndim != 1 or columns[name].dtype.kind not in kinds:
                 wanted = {"iu": "an integer", "bi": "a bool"}.get(kinds, "a number")
                 problems.append(f"{name}: expected {wanted} a row, got {shape_of(columns[name])}")
