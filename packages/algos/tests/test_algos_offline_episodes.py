@@ -150,6 +150,10 @@ def test_of_many_problems_the_first_are_listed_and_the_others_counted() -> None:
             [{"a": columns(), "b": columns(actions=np.zeros(1))}],
             "episode 0: agent 'b': actions: expected [3, ",
         ),
+        (
+            [{"a": columns()}, {"b": columns()}, {"b": columns(obs=np.zeros((4, 2)))}],
+            "agent 'b': episode 2: obs: expected [1] as in episode 1, got [2]",
+        ),
         ([columns(), columns(obs=np.zeros((4, 2)))], "episode 1: obs: expected [1] as in episode 0, got [2]"),
         (
             [columns(), columns(obs={"x": np.zeros(4)})],

@@ -19,7 +19,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 DTYPES = ["bool", "int8", "uint8", "int32", "int64", "float16", "float32", "float64"]
-KEYS = st.one_of(st.text(max_size=4), st.sampled_from(["0", "1", "obs", "a.b", "%", "%2E", ".", "½"]))
+KEYS = st.one_of(
+    st.text(max_size=4), st.sampled_from(["0", "1", "obs", "a.b", "%", "%2E", ".", "½", "\0", "../x", "a\\b"])
+)
 LEAF_KINDS = st.tuples(
     st.sampled_from(DTYPES), st.lists(st.integers(1, 3), max_size=3).map(tuple)
 )  # dtype and shape

@@ -3,8 +3,8 @@
     {"arm": (a, b), "eye": c} as `obs`  <->  obs.arm.0, obs.arm.1, obs.eye
 
 A dot goes one level down; digits are a position in a tuple, anything else is a key of a dict. Where a
-key would read otherwise, some of it is written as in a URL: a dot as %2E, a percent sign as %25, the
-first of digits only as %30 to %39, and the empty key as a single percent sign.
+key would read otherwise, some of it is written as in a URL: a dot as %2E, a percent sign as %25, slashes
+and NUL likewise, the first of digits only as %30 to %39, and the empty key as a single percent sign.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from rlmodule_algos.offline.errors import OfflineDataError
 from rlmodule_core.nest import Nest
 
 Array = npt.NDArray[Any]
+ESCAPED = "%./\\\0"  # the last three would change what a member of a zip file is called
 
 
 def to_columns(name: str, nest: Nest) -> dict[str, Array]:
@@ -81,7 +82,7 @@ def quoted(key: object, name: str) -> str:
         raise OfflineDataError(name, [f"keys are strings in a file, got {key!r}"])
     if is_position(key):
         return f"%{ord(key[0]):02X}{key[1:]}"
-    return key.replace("%", "%25").replace(".", "%2E") or "%"
+    return "".join(f"%{ord(char):02X}" if char in ESCAPED else char for char in key) or "%"
 
 
 def unquoted(part: str) -> str:

@@ -115,16 +115,24 @@ def as_nest(value: Any, path: str, problems: list[str]) -> Nest:
     return array
 
 
-def unlike(episodes: Sequence[OfflineEpisode], *, dtypes: bool) -> list[str]:
-    """Say which columns of which episodes have another structure, shape or dtype than the first's."""
+def unlike(
+    episodes: Sequence[OfflineEpisode], *, dtypes: bool, numbers: Sequence[int] | None = None
+) -> list[str]:
+    """Say which columns of which episodes have another structure, shape or dtype than the first's.
+
+    `numbers` is what the episodes are called, where that is not their place.
+    """
     problems = []
+    named = range(len(episodes)) if numbers is None else numbers
     first = _kinds(episodes[0], dtypes=dtypes)
-    for index, episode in enumerate(episodes[1:], start=1):
+    for number, episode in zip(named[1:], episodes[1:], strict=True):
         kinds = _kinds(episode, dtypes=dtypes)
         for path in first | kinds:
             wanted, got = first.get(path, "no such column"), kinds.get(path, "no such column")
             if wanted != got:
-                problems.append(f"episode {index}: {path}: expected {wanted} as in episode 0, got {got}")
+                problems.append(
+                    f"episode {number}: {path}: expected {wanted} as in episode {named[0]}, got {got}"
+                )
     return problems
 
 

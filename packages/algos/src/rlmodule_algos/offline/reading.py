@@ -139,13 +139,17 @@ def _require_alike(episodes: Episodes) -> None:
     """Raise OfflineDataError if columns differ in structure or shape from episode to episode."""
     if not episodes:
         raise OfflineDataError(WHERE, ["expected at least one episode, got none"])
-    by_agent: dict[str | None, list[OfflineEpisode]] = {}
-    for episode in episodes:
+    by_agent: dict[str | None, dict[int, OfflineEpisode]] = {}
+    known: Sequence[OfflineEpisode | dict[str, OfflineEpisode]] = episodes
+    for index, episode in enumerate(known):
         parts = {None: episode} if isinstance(episode, OfflineEpisode) else episode
         for agent, part in parts.items():
-            by_agent.setdefault(agent, []).append(part)
+            by_agent.setdefault(agent, {})[index] = part
     problems = []
     for agent, of_agent in by_agent.items():
         named = "" if agent is None else f"agent {agent!r}: "
-        problems += [named + problem for problem in unlike(of_agent, dtypes=False)]
+        problems += [
+            named + problem
+            for problem in unlike(list(of_agent.values()), dtypes=False, numbers=list(of_agent))
+        ]
     require_none(WHERE, problems)

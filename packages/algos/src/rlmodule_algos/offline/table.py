@@ -42,7 +42,7 @@ IntArray = npt.NDArray[np.int64]
 
 def to_table(episodes: Sequence[OfflineEpisode], ids: Sequence[int]) -> dict[str, Array]:
     """Return the columns of the episodes, with these `episode_id`s."""
-    require_none("episodes", unlike(episodes, dtypes=True))
+    require_none("episodes", unlike(episodes, dtypes=True, numbers=ids))
     sizes = [episode.num_steps + 1 for episode in episodes]
     is_final = np.zeros(sum(sizes), np.bool_)
     is_final[np.cumsum(sizes) - 1] = True
