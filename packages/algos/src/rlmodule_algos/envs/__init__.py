@@ -2,9 +2,10 @@
 
 from rlmodule_algos.envs.cartpole import ManualCartPoles, MultiAgentCartPole
 from rlmodule_algos.envs.errors import EnvError
-from rlmodule_algos.envs.make import EnvSource, make_vector_env
+from rlmodule_algos.envs.make import EnvSource, SideBySide, make_env, make_vector_env
 from rlmodule_algos.envs.multi_agent import MultiAgentEnv
 from rlmodule_algos.envs.multi_agent_vector import MultiAgentStep, MultiAgentVectorEnv
+from rlmodule_algos.envs.pettingzoo import ParallelEnvAdapter
 from rlmodule_algos.envs.stream import EnvStream, Transition
 from rlmodule_algos.envs.sync_multi_agent import SyncMultiAgentVectorEnv
 
@@ -17,7 +18,10 @@ __all__ = [
     "MultiAgentEnv",
     "MultiAgentStep",
     "MultiAgentVectorEnv",
+    "ParallelEnvAdapter",
+    "SideBySide",
     "SyncMultiAgentVectorEnv",
     "Transition",
+    "make_env",
     "make_vector_env",
 ]
