@@ -9,7 +9,7 @@ from rlmodule_core.running_moments import Moments, updated_moments
 
 
 def nothing(shape: tuple[int, ...]) -> Moments:
-    return Moments(np.full(shape, 7.0), np.full(shape, 9.0), 0)  # numbers that must not matter
+    return Moments(np.full(shape, np.nan), np.full(shape, np.nan), 0)  # which must not matter
 
 
 def in_parts(rows: np.ndarray, cuts: list[int]) -> Moments:
