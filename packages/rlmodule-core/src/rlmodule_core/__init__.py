@@ -12,6 +12,16 @@ from rlmodule_core.class_names import register_class
 from rlmodule_core.columns import Columns
 from rlmodule_core.distribution import Distribution
 from rlmodule_core.distribution_config import DistributionConfig, distribution_config
+from rlmodule_core.encoder_configs import (
+    CNNEncoderConfig,
+    ComplexEncoderConfig,
+    ConvLayer,
+    EmbeddingEncoderConfig,
+    FlattenEncoderConfig,
+    NormalizerConfig,
+    OneHotEncoderConfig,
+    RecurrentEncoderConfig,
+)
 from rlmodule_core.frameworks import framework_module
 from rlmodule_core.initializers import initial_weights_from
 from rlmodule_core.model_config import (
@@ -48,11 +58,16 @@ __all__ = [
     "ActorCriticEncoderConfig",
     "Batch",
     "Buildable",
+    "CNNEncoderConfig",
     "CheckpointError",
     "Columns",
+    "ComplexEncoderConfig",
+    "ConvLayer",
     "DenseLayer",
     "Distribution",
     "DistributionConfig",
+    "EmbeddingEncoderConfig",
+    "FlattenEncoderConfig",
     "FreeLogStdHeadConfig",
     "MLPEncoderConfig",
     "MLPHeadConfig",
@@ -61,6 +76,7 @@ __all__ = [
     "MultiAgentRLModuleConfig",
     "MultiAgentRLModuleSpec",
     "NestedDict",
+    "NormalizerConfig",
     "NumpyBernoulli",
     "NumpyCategorical",
     "NumpyDeterministic",
@@ -72,9 +88,11 @@ __all__ = [
     "NumpyPolicy",
     "NumpyRLModule",
     "NumpySquashedGaussian",
+    "OneHotEncoderConfig",
     "Output",
     "RLModule",
     "RLModuleConfig",
+    "RecurrentEncoderConfig",
     "SingleAgentRLModuleSpec",
     "State",
     "UnsupportedSpaceError",

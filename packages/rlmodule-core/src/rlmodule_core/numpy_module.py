@@ -68,7 +68,7 @@ class NumpyPolicy(NumpyRLModule):
             np.copyto(array, new[name])
 
     def _tensors(self) -> dict[str, Array]:
-        layers = {
+        layers: dict[str, Array] = {
             f"layers.{index}.{name}": array
             for index, layer in enumerate(self.layers.layers)
             for name, array in (("weight", layer.weight), ("bias", layer.bias))

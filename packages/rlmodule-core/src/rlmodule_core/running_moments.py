@@ -5,7 +5,8 @@ Source: Chan, Golub and LeVeque 1983, "Algorithms for computing the sample varia
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +14,8 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 
 
-class Moments(NamedTuple):
+@dataclass(frozen=True)
+class Moments:
     """Of `count` rows."""
 
     mean: Array  # [*shape]

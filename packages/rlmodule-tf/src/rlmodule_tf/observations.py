@@ -142,7 +142,7 @@ class _Moments(TfLayer):
 
     def update(self, rows: np.ndarray[Any, Any]) -> None:
         old = Moments(self.mean.numpy(), self.var.numpy(), int(self.count.numpy()))
-        for name, value in updated_moments(old, rows)._asdict().items():
+        for name, value in vars(updated_moments(old, rows)).items():
             variable = getattr(self, name)
             variable.assign(np.asarray(value, variable.dtype.as_numpy_dtype))
 

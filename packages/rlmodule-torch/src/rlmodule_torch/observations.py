@@ -164,7 +164,7 @@ class _Moments(TorchLayer):
         old = Moments(as_array(self.mean), as_array(self.var), int(self.count))
         new = updated_moments(old, rows)
         with torch.no_grad():
-            for name, value in new._asdict().items():
+            for name, value in vars(new).items():
                 getattr(self, name).copy_(torch.tensor(value))
 
 
