@@ -118,18 +118,18 @@ class _VectorCartPole(MultiAgentVectorEnv):
         self.observation_spaces = dict.fromkeys(self.possible_agents, self._carts.single_observation_space)
         self.action_spaces = dict.fromkeys(self.possible_agents, self._carts.single_action_space)
         self._rngs = [np.random.default_rng() for _ in range(num_envs)]
+        self._columns = np.arange(self._shape[0] * num_envs).reshape(self._shape)  # of the carts
         self._alive = np.zeros(self._shape, np.bool_)
         self._carts.reset()
 
     def reset(self, *, seed: int | None = None, rows: BoolArray | None = None) -> MultiAgentStep:
         """Set up the poles of these rows anew, each row from its own generator."""
         chosen = np.ones(self.num_envs, np.bool_) if rows is None else rows
-        columns = np.arange(self._alive.size).reshape(self._shape)
         for row in np.flatnonzero(chosen).tolist():
             if seed is not None:
                 self._rngs[row] = np.random.default_rng(seed + row)
             states = self._rngs[row].uniform(self._carts.low, self._carts.high, (self._shape[0], 4))
-            self._carts.place(columns[:, row], states.T)
+            self._carts.place(self._columns[:, row], states.T)
         self._alive = self._alive | chosen
         shown = np.broadcast_to(chosen, self._shape).copy()
         none = np.zeros((3, *self._shape), np.bool_)
@@ -140,10 +140,10 @@ class _VectorCartPole(MultiAgentVectorEnv):
         """Push the carts of those whose pole stands; exactly these must be acting."""
         alive = self._alive
         _require_acting(alive, acting, self.possible_agents)
-        pushes = np.where(alive, np.stack([actions[agent] for agent in self.possible_agents]), 0)
+        pushes = np.array([actions[agent] for agent in self.possible_agents]) * alive
         obs, rewards, fell, late, _ = self._carts.step(pushes.reshape(-1))
         terminated, truncated = (flags.reshape(self._shape) & alive for flags in (fell, late))
-        self._alive = alive & ~terminated & ~truncated
+        self._alive = alive & ~(terminated | truncated)
         over = ~np.logical_or.reduce(self._alive)
         paid = rewards.reshape(self._shape) * alive
         return self._told(obs, alive, paid, (terminated, truncated), over)
@@ -173,13 +173,15 @@ class _VectorCartPole(MultiAgentVectorEnv):
 
 
 def _require_acting(alive: BoolArray, acting: Mapping[str, BoolArray], agents: tuple[str, ...]) -> None:
-    if not alive.any(axis=0).all():
-        over = np.flatnonzero(~alive.any(axis=0)).tolist()
+    going = np.logical_or.reduce(alive)
+    if not going.all():
+        over = np.flatnonzero(~going).tolist()
         raise ValueError(f"MultiAgentCartPole: the episodes in the rows {over} are over; reset them first")
-    for agent, expected in zip(agents, alive, strict=True):
-        if not np.array_equal(acting[agent], expected):
-            rows, found = np.flatnonzero(expected).tolist(), np.flatnonzero(acting[agent]).tolist()
-            raise ValueError(f"MultiAgentCartPole: {agent} must act in the rows {rows}, got {found}")
+    given = np.array([acting[agent] for agent in agents])
+    if not (given == alive).all():
+        number = int((given != alive).any(axis=1).argmax())
+        rows, found = np.flatnonzero(alive[number]).tolist(), np.flatnonzero(given[number]).tolist()
+        raise ValueError(f"MultiAgentCartPole: {agents[number]} must act in the rows {rows}, got {found}")
 
 
 def _agents(env_config: Mapping[str, Any]) -> list[str]:
