@@ -34,10 +34,11 @@ def random_actions(env: MultiAgentVectorEnv, rng: np.random.Generator) -> dict[s
     return {agent: rng.integers(space.n, size=env.num_envs) for agent, space in sizes.items()}
 
 
+@pytest.mark.parametrize("num_envs", [5, 1])
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_vectorised_form_tells_what_copies_stepped_in_turn_tell(kind: Any) -> None:
+def test_the_vectorised_form_tells_what_copies_stepped_in_turn_tell(kind: Any, num_envs: int) -> None:
     """Also through resets of some rows, and where agents left and the others go on."""
-    fast, slow = vector(kind, 5), SyncMultiAgentVectorEnv([kind({}) for _ in range(5)])
+    fast, slow = vector(kind, num_envs), SyncMultiAgentVectorEnv([kind({}) for _ in range(num_envs)])
     assert fast.possible_agents == slow.possible_agents
     assert (fast.observation_spaces, fast.action_spaces) == (slow.observation_spaces, slow.action_spaces)
     one, other, rng = fast.reset(seed=3), slow.reset(seed=3), np.random.default_rng(1)
@@ -45,12 +46,13 @@ def test_the_vectorised_form_tells_what_copies_stepped_in_turn_tell(kind: Any) -
     overs, alone = 0, 0
     for _ in range(400):
         acting, actions = due(one), random_actions(fast, rng)
-        actions = {agent: np.where(acting[agent], drawn, 77) for agent, drawn in actions.items()}
+        anybody = [agent for agent in actions if acting[agent].any()]
+        actions = {agent: np.where(acting[agent], actions[agent], 77) for agent in anybody}
         one, other = fast.step(actions, acting), slow.step(actions, acting)
         assert_same(one, other)
         alone += int((np.sum(list(due(one).values()), axis=0) == 1).sum())
         overs += int(one.over.sum())
-        rows = one.over | (rng.random(5) < 0.05)  # also in the middle of an episode
+        rows = one.over | (rng.random(num_envs) < 0.05)  # also in the middle of an episode
         again, also = fast.reset(rows=rows), slow.reset(rows=rows)
         assert_same(again, also)
         one = merged(one, again, rows)

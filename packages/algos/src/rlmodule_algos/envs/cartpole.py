@@ -140,7 +140,8 @@ class _VectorCartPole(MultiAgentVectorEnv):
         """Push the carts of those whose pole stands; exactly these must be acting."""
         alive = self._alive
         _require_acting(alive, acting, self.possible_agents)
-        pushes = np.array([actions[agent] for agent in self.possible_agents]) * alive
+        nothing = np.zeros(self.num_envs, np.int64)
+        pushes = np.array([actions.get(agent, nothing) for agent in self.possible_agents]) * alive
         obs, rewards, fell, late, _ = self._carts.step(pushes.reshape(-1))
         terminated, truncated = (flags.reshape(self._shape) & alive for flags in (fell, late))
         self._alive = alive & ~(terminated | truncated)

@@ -54,6 +54,7 @@ class MultiAgentVectorEnv(abc.ABC):
     def step(self, actions: Mapping[str, Nest], acting: Mapping[str, BoolArray]) -> MultiAgentStep:
         """Step every environment; `acting` `[n]` says in which an agent's `actions` `[n, ...]` are real.
 
+        Who acts nowhere may be missing from `actions`.
         Raises EnvError for what an environment does wrong (all must be reset then), and ValueError if a
         row is over, or if the agents that act are not those that the last call gave an observation.
         """

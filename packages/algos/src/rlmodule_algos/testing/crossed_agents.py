@@ -137,7 +137,7 @@ class _VectorCrossedAgents(MultiAgentVectorEnv):
                 expected, found = (np.flatnonzero(which).tolist() for which in (due, acting[agent]))
                 raise ValueError(f"CrossedAgents: {agent} must act in the rows {expected}, got {found}")
             asked = (tokens[self._rows, self._t] + SHIFT[agent]) % NUM_TOKENS[agent]
-            rewards[agent] = ((actions[agent] == asked) & due).astype(np.float32)
+            rewards[agent] = (due & (actions[agent] == asked) if due.any() else due).astype(np.float32)
         self._t = self._t + 1
         return self._told(rewards, np.ones(self.num_envs, np.bool_), steps=self._t)
 
