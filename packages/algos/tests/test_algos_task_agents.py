@@ -56,7 +56,7 @@ def test_the_vectorised_form_tells_what_copies_stepped_in_turn_tell(kind: Any, n
         again, also = fast.reset(rows=rows), slow.reset(rows=rows)
         assert_same(again, also)
         one = merged(one, again, rows)
-    assert overs > 10
+    assert overs > 5
     assert alone > 10  # rows in which one agent was left, or had its turn
 
 
