@@ -145,6 +145,7 @@ def test_of_many_problems_the_first_are_listed_and_the_others_counted() -> None:
         ),
         ([columns(actions=["left"] * 3)], "actions: expected an array of numbers, got dtype <U4"),
         ([columns(obs=[[1], [1, 2], [1], [1]])], "obs: expected an array of numbers: "),
+        ([{"a": {"reward": {}}}], "episode 0: agent 'a': no column 'rewards'; did you mean 'reward'?"),
         ([columns(), {"a": columns()}], "some episodes are of one agent, and some are {agent id: episode}"),
         (
             [{"a": columns(), "b": columns(actions=np.zeros(1))}],

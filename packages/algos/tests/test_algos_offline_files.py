@@ -155,7 +155,7 @@ def test_episodes_of_many_agents_come_back_together_whatever_their_lengths(
         terminated=False,
         truncated=True,
     )
-    together = [{"walker": EPISODES[0], "a.1": eye}, {"walker": EPISODES[1]}, {"a.1": eye}]
+    together = [{"walker": EPISODES[0], "a.1": eye}, {"a.1": eye}, {"walker": EPISODES[1]}]
 
     write_episodes(tmp_path / f"agents{suffix}", together)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeAlias, cast
 
 from rlmodule_algos.offline.agents import episodes_from_file
-from rlmodule_algos.offline.episode import REQUIRED, Episodes, OfflineEpisode, episode_from_columns, unlike
+from rlmodule_algos.offline.episode import Episodes, OfflineEpisode, episode_from_columns, unlike
 from rlmodule_algos.offline.errors import OfflineDataError, require_none
 from rlmodule_algos.offline.minari_data import is_minari_id, minari_episodes, minari_folder
 from rlmodule_algos.offline.npz import read_npz
@@ -108,8 +108,8 @@ def _episode(item: object) -> OfflineEpisode | dict[str, OfflineEpisode]:
         return item
     if not isinstance(item, Mapping):
         raise OfflineDataError("item", [f"expected a mapping of columns, got {type(item).__name__}"])
-    if not item or not all(_is_episode(part) for part in item.values()):
-        return episode_from_columns(item)
+    if not item or not all(isinstance(part, (Mapping, OfflineEpisode)) for part in item.values()):
+        return episode_from_columns(item)  # rewards and flags are never mappings, so these are columns
     agents: dict[str, OfflineEpisode] = {}
     problems: list[str] = []
     for agent, part in item.items():
@@ -119,12 +119,6 @@ def _episode(item: object) -> OfflineEpisode | dict[str, OfflineEpisode]:
             problems += [f"agent {agent!r}: {problem}" for problem in error.problems]
     require_none("item", problems)
     return agents
-
-
-def _is_episode(part: object) -> bool:
-    """Whether an entry of a mapping is an agent's episode, and no column."""
-    known = isinstance(part, Mapping) and len(set(REQUIRED) & set(part)) > 1
-    return isinstance(part, OfflineEpisode) or known
 
 
 def _joined(parts: Sequence[Episodes]) -> Episodes:
