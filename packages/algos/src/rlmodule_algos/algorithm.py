@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 import numpy as np
 
 from rlmodule_algos.config import AlgorithmConfig
-from rlmodule_algos.envs import make_vector_env as make_env
+from rlmodule_algos.envs import make_env
 from rlmodule_algos.frameworks import Framework
 from rlmodule_algos.learning import Learner, OptimizerSettings
 from rlmodule_algos.module_setup import ModuleSetup, policy_mapping
