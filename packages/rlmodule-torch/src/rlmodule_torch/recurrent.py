@@ -214,5 +214,5 @@ def _rnn(config: RecurrentEncoderConfig, inputs: int) -> nn.LSTM | nn.GRU:
     if is_lstm:
         bias[hidden : 2 * hidden] = config.forget_bias
     rnn.bias_ih_l0 = parameter(bias)
-    rnn.flatten_parameters()
-    return rnn
+    # So that it knows its new weights: else its first forward on a GPU would move them elsewhere.
+    return rnn.to(cast(Tensor, rnn.weight_ih_l0).device)
