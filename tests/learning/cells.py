@@ -1,7 +1,8 @@
 """The learning matrix: what each algorithm must learn of each feature, within how many steps.
 
 Every task is tiny and its best and blind returns are known exactly (`rlmodule_algos.testing`). A cell is
-passed when greedy episodes reach the threshold before the cap.
+passed when greedy episodes reach the threshold before the cap, in a time that a machine with two free
+cores keeps. Tests ask for the score alone; the seconds are for the command to judge.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from rlmodule_algos.testing import (
 
 Evaluation: TypeAlias = dict[str, Any]
 AGENTS = ("a0", "a1", "a2")
+SECONDS = {"torch": 120.0, "tf": 360.0}
 
 
 @dataclass(frozen=True)
@@ -64,23 +66,33 @@ class Outcome:
     score: float
     steps: int
     seconds: float  # of everything, building and evaluating included
-    passed: bool
+    reached: bool  # the threshold, within the cap
+    in_time: bool
+
+    @property
+    def passed(self) -> bool:
+        """Whether the cell is as the matrix wants it."""
+        return self.reached and self.in_time
 
 
 def run_cell(cell: Cell, framework: str, seed: int) -> Outcome:
     """Train until greedy episodes reach the threshold, or the cap."""
     begin = perf_counter()
-    config = cell.config().environment(cell.task.env, env_config=cell.task.env_config)
-    with config.framework(framework).debugging(seed=seed).build() as algorithm:
-        score = -np.inf
-        while algorithm.env_steps < cell.max_steps:
+    score = -np.inf
+    with build(cell, framework, seed) as algorithm:
+        while score < cell.threshold and algorithm.env_steps < cell.max_steps:
             result = algorithm.train()
-            if promising(result, cell):
+            if promising(result, cell) or algorithm.env_steps >= cell.max_steps:
                 score = evaluate(algorithm, cell.task)
-                if score >= cell.threshold:
-                    return Outcome(score, algorithm.env_steps, perf_counter() - begin, True)
-        score = max(score, evaluate(algorithm, cell.task))
-        return Outcome(score, algorithm.env_steps, perf_counter() - begin, score >= cell.threshold)
+        steps = algorithm.env_steps
+    seconds = perf_counter() - begin
+    return Outcome(score, steps, seconds, score >= cell.threshold, seconds <= SECONDS[framework])
+
+
+def build(cell: Cell, framework: str, seed: int) -> Algorithm[Any]:
+    """Return the algorithm of a cell, ready to train."""
+    config = cell.config().environment(cell.task.env, env_config=cell.task.env_config)
+    return config.framework(framework).debugging(seed=seed).build()
 
 
 def evaluate(algorithm: Algorithm[Any], task: Task) -> float:
@@ -184,7 +196,7 @@ def cartpole_data() -> Any:
 
 
 PPO_CELLS = [
-    Cell("ppo", "fc", CARTPOLE, 400.0, 150_000, PPOConfig),
+    Cell("ppo", "fc", CARTPOLE, 475.0, 150_000, PPOConfig),  # as it comes
     Cell("ppo", "cnn", CATCH, 0.8, 100_000, ppo(gamma=0.97, lr=1e-3, model=SMALL_CNN)),
     Cell("ppo", "lstm", REPEAT, 0.85, 60_000, ppo(gamma=0.5, model=SMALL_LSTM)),
     Cell("ppo", "complex", GATED, 0.9, 100_000, ppo(gamma=0.0, model=WIDE)),
