@@ -165,13 +165,19 @@ class Learner:
 def minibatches(steps: IntArray, minibatch_size: int) -> Iterator[tuple[int, int]]:
     """Yield (start, stop) of as few parts of near-equal numbers of steps as fit the size; none is empty.
 
+    Each edge is the one between rows that is nearest to where an even share ends.
+
     >>> list(minibatches(np.ones(10, np.int64), 4))
     [(0, 3), (3, 6), (6, 10)]
-    >>> list(minibatches(np.array([4, 1, 1, 2]), 4))
-    [(0, 1), (1, 4)]
+    >>> list(minibatches(np.array([3, 5]), 4))
+    [(0, 1), (1, 2)]
     """
-    ends = steps.cumsum()
-    parts = min(max(1, -(-int(ends[-1]) // minibatch_size)), len(steps))
-    wanted = np.arange(1, parts) * int(ends[-1]) // parts
-    edges = [0, *(np.searchsorted(ends, wanted) + 1).tolist(), len(steps)]
+    between = np.concatenate([[0], steps.cumsum()])  # steps before each edge between rows
+    total = int(between[-1])
+    parts = min(max(1, -(-total // minibatch_size)), len(steps))
+    wanted = np.arange(1, parts) * total // parts
+    after = np.searchsorted(between, wanted)
+    before = np.maximum(after - 1, 0)
+    nearest = np.where(wanted - between[before] < between[after] - wanted, before, after)
+    edges = [0, *nearest.tolist(), len(steps)]
     yield from ((start, stop) for start, stop in pairwise(edges) if start < stop)
