@@ -25,6 +25,7 @@ from rlmodule_core.nest import Nest
 
 Activation = Callable[[tf.Tensor], tf.Tensor]
 NORM_EPSILON = 1e-5  # added to the variance by every layer norm
+MANY_WEIGHTS = 2**18  # a CPU first lays out what is right in a product, which for these takes longer than it
 
 
 def linear(x: tf.Tensor) -> tf.Tensor:
@@ -206,11 +207,15 @@ class TfFreeLogStdHead(TfLayer):
 
 def _affine(x: tf.Tensor, weight: tf.Variable, bias: tf.Variable) -> tf.Tensor:
     """Return `x W^T + b`, `[..., outputs]`, as one product; TensorFlow would make one for each row."""
+    rows = x if x.shape.rank == 2 else tf.reshape(x, [-1, x.shape[-1]])
+    if weight.shape.num_elements() < MANY_WEIGHTS:
+        y = tf.matmul(rows, weight, transpose_b=True)
+    else:
+        y = tf.transpose(tf.matmul(weight, rows, transpose_b=True))
+    y = tf.nn.bias_add(y, bias)
     if x.shape.rank == 2:
-        return tf.nn.bias_add(tf.matmul(x, weight, transpose_b=True), bias)
-    leading = tf.shape(x)[:-1]
-    rows = tf.matmul(tf.reshape(x, [-1, x.shape[-1]]), weight, transpose_b=True)
-    y = tf.reshape(tf.nn.bias_add(rows, bias), tf.concat([leading, tf.shape(bias)], axis=0))
+        return y
+    y = tf.reshape(y, tf.concat([tf.shape(x)[:-1], tf.shape(bias)], axis=0))
     shaped: tf.Tensor = tf.ensure_shape(y, [*x.shape[:-1], bias.shape[0]])
     return shaped
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,10 @@ from rlmodule_core.encoder_configs import first_leaf, map_leaves
 from rlmodule_core.initializers import recurrent_weights
 from rlmodule_core.model_config import output_dim
 from rlmodule_core.nest import Nest
-from rlmodule_tf.layers import TfLayer, _affine, generator, parameter
+from rlmodule_tf.layers import TfLayer, generator, parameter
 
 States = dict[str, tf.Tensor]
+Product = Callable[[tf.Tensor], tf.Tensor]
 
 
 class TfRecurrentEncoder(TfLayer):
@@ -72,10 +73,9 @@ class TfRecurrentEncoder(TfLayer):
 
     def _encode(self, obs: Nest) -> tf.Tensor:
         """Encode every step in one call, `[B, T, n]`."""
-        leaf = first_leaf(obs)
         x = self.base(map_leaves(_fold, obs))
-        steps = tf.shape(leaf)[1] if leaf.shape[1] is None else leaf.shape[1]
-        return tf.cast(tf.reshape(x, [-1, steps, x.shape[-1]]), self.rnn.weight_ih_l0.dtype)
+        steps = _sizes(first_leaf(obs))[:2]
+        return tf.cast(tf.reshape(x, [*steps, x.shape[-1]]), self.rnn.weight_ih_l0.dtype)
 
 
 class _RNN(TfLayer):
@@ -95,6 +95,7 @@ class _RNN(TfLayer):
         self.bias_ih_l0 = parameter(bias)
         self.bias_hh_l0 = parameter(np.zeros_like(bias))
         self._cell = _lstm if is_lstm else _gru
+        self._sizes = (gates * hidden, inputs)
 
     def __call__(
         self,
@@ -107,14 +108,20 @@ class _RNN(TfLayer):
         columns = {
             name: tf.transpose(tf.cast(flag, tf.bool)) for name, flag in flags.items() if flag is not None
         }
-        columns["x"] = _affine(tf.transpose(x, [1, 0, 2]), self.weight_ih_l0, self.bias_ih_l0)
-        weight, bias = tf.transpose(self.weight_hh_l0), tf.convert_to_tensor(self.bias_hh_l0)
+        from_x, from_h = self._products()
+        columns["x"] = by_time = tf.transpose(x, [1, 0, 2])
+        gates, inputs = self._sizes
+        # all at once, unless what the loop then reads step by step would be much wider than the inputs
+        ahead = 2 * inputs >= gates
+        if ahead:
+            products = tf.reshape(from_x(tf.reshape(by_time, [-1, inputs])), [*_sizes(by_time)[:2], gates])
+            columns["x"] = tf.ensure_shape(products, [*by_time.shape[:2], gates])
 
         def step(old: States, now: dict[str, tf.Tensor]) -> States:
             start = old
             if "first" in now:
                 start = _where(now["first"], {k: tf.cast(v, x.dtype) for k, v in initial.items()}, old)
-            new = self._cell(now["x"], tf.matmul(start["h"], weight) + bias, start)
+            new = self._cell(now["x"] if ahead else from_x(now["x"]), from_h(start["h"]), start)
             if "real" in now:
                 new = _where(now["real"], new, old)
             if "burnt" in now:
@@ -125,6 +132,15 @@ class _RNN(TfLayer):
             state = step(state, {name: column[0] for name, column in columns.items()})
             return state["h"][:, None], state
         return _over_time(step, state, columns)
+
+    def _products(self) -> tuple[Product, Product]:
+        """Return what inputs, `[B, n]`, and hidden states, `[B, H]`, add to the gates."""
+        weight_x, weight_h = tf.transpose(self.weight_ih_l0), tf.transpose(self.weight_hh_l0)
+        bias_x, bias_h = tf.convert_to_tensor(self.bias_ih_l0), tf.convert_to_tensor(self.bias_hh_l0)
+        if self._cell is _lstm:  # the gates have the sum of both, so that one can be added ahead
+            both = bias_x + bias_h
+            return lambda x: tf.matmul(x, weight_x) + both, lambda h: tf.matmul(h, weight_h)
+        return lambda x: tf.matmul(x, weight_x) + bias_x, lambda h: tf.matmul(h, weight_h) + bias_h
 
 
 def _where(rows: tf.Tensor, yes: Mapping[str, tf.Tensor], no: States) -> States:
@@ -163,6 +179,12 @@ def _gru(from_input: tf.Tensor, from_hidden: tf.Tensor, state: States) -> States
     z = tf.sigmoid(z_x + z_h)
     n = tf.tanh(n_x + tf.sigmoid(r_x + r_h) * n_h)
     return {"h": (1.0 - z) * n + z * state["h"]}
+
+
+def _sizes(x: tf.Tensor) -> list[Any]:
+    """Return the size of each axis, as a number where it is known."""
+    known, found = x.shape, tf.unstack(tf.shape(x))
+    return [found[axis] if known[axis] is None else known[axis] for axis in range(len(found))]
 
 
 def _fold(leaf: tf.Tensor) -> tf.Tensor:
