@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from typing import Any
 
@@ -15,6 +15,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
 from rlmodule_algos import PPOConfig
 from rlmodule_algos.batching import Evaluation, Fragment, advantage_batch, evaluate_fragment, steps_in_rows
+from rlmodule_algos.frameworks import Framework
 from rlmodule_algos.ppo import PPO
 from rlmodule_algos.ppo.ppo import ppo_module_loss
 from rlmodule_algos.returns import gae
@@ -24,6 +25,13 @@ from rlmodule_core.nest import Nest, leaves, map_nest
 FRAMEWORKS = [name for name, package in {"torch": "torch", "tf": "tensorflow"}.items() if find_spec(package)]
 Array = npt.NDArray[Any]
 Batch = dict[str, Nest]
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Compute with one thread: for networks as small as these two are many times slower."""
+    with Framework("torch").bridge.threads(1):
+        yield
 
 
 def poles(mode: AutoresetMode) -> Any:

@@ -233,12 +233,14 @@ def small(**training: Any) -> PPOConfig:
     return config.training(**{**defaults, "model": {"fcnet_hiddens": [8]}, **training})
 
 
-def test_an_update_ends_behind_the_first_minibatch_that_exceeds_the_limit() -> None:
+def test_an_update_ends_behind_the_first_minibatch_that_exceeds_the_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     with small().build() as algorithm:
+        monkeypatch.setattr(algorithm.framework.bridge, "mean_of", lambda results: [0.0] * 3)
         for kls, steps in (([0.0, 0.1, 0.3, 0.0], 3), ([0.2] * 4, 4), ([0.21] * 4, 1), ([np.nan] * 4, 4)):
             updater = Drifting(kls)
             algorithm.learner._updaters["default_policy"] = updater  # type: ignore[assignment]
-            algorithm.framework.bridge.mean_of = lambda results: [0.0] * 3  # type: ignore[method-assign]
             algorithm.learner.update(
                 "default_policy",
                 {"row": np.arange(4)},
@@ -248,3 +250,12 @@ def test_an_update_ends_behind_the_first_minibatch_that_exceeds_the_limit() -> N
                 limit=Limit("mean_kl", 0.2),
             )
             assert updater.num_steps == steps
+
+
+def test_an_update_without_rows_does_nothing() -> None:
+    with small().build() as algorithm:
+        rows = {"row": np.arange(0)}
+        done = algorithm.learner.update(
+            "default_policy", rows, num_epochs=2, minibatch_size=4, coefficients={}
+        )
+    assert (done.num_steps, done.num_skipped, done.means) == (0, 0, {})

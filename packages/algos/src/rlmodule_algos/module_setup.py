@@ -55,20 +55,22 @@ class ModuleSetup:
 
     def build_one(self, module_id: str, given: SingleAgentRLModuleSpec | None) -> RLModule:
         """Build a module that joins later; where its spaces are not given, they are those of all agents."""
-        spec = replace(self._known)
-        spaces = set(self._spaces.values())
-        if len(spaces) == 1 and (only := spaces.pop()) is not None:
-            spec = replace(spec, observation_space=only.observation, action_space=only.action)
+        spec = self._with_spaces(module_id)
         if given is not None:
             spec.update(given)
         self._require_framework(module_id, spec)
         return spec.build()
 
     def _with_spaces(self, module_id: str) -> SingleAgentRLModuleSpec:
-        spaces = self._spaces[module_id]
+        spaces = self._spaces.get(module_id) or self._common_spaces()
         if spaces is None:
             return replace(self._known)
         return replace(self._known, observation_space=spaces.observation, action_space=spaces.action)
+
+    def _common_spaces(self) -> Spaces | None:
+        """Return the spaces of all agents if they are the same, for a module that acts for none as yet."""
+        first, *others = [spaces for spaces in self._spaces.values() if spaces is not None]
+        return None if any(spaces != first for spaces in others) else first
 
     def _require_framework(self, module_id: str, spec: SingleAgentRLModuleSpec) -> None:
         framework = getattr(spec.module_class, "framework", None)

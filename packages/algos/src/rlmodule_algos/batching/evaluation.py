@@ -67,7 +67,7 @@ def _next_values(fragment: Fragment, values: FloatArray, module: RLModule, bridg
     """V(s_t+1) is in `values` `[T + 1, B]` already; evaluate only what follows a truncation."""
     next_values = values[1:].copy()
     at_time, at_row = fragment.final_index.T
-    cut = fragment.truncated[at_time, at_row]
+    cut = _bootstraps(fragment)
     if cut.any():
         final = map_nest(lambda array: array[cut], fragment.final_obs)
         output = bridge.call(module, "forward_train", {Columns.OBS: bridge.to_tensors(final, module.device)})
@@ -85,7 +85,8 @@ def _evaluate_sequences(
     time = np.concatenate([index.time, index.time[:, :1]], axis=1)
     time[sequences, index.lengths] = index.time[sequences, index.lengths - 1] + 1
     obs = map_nest(lambda array: array[time, index.row], fragment.obs)
-    ended = np.flatnonzero(index.final >= 0)
+    # who terminated may have shown nothing, so what follows in the row stands in for it
+    ended = np.flatnonzero((index.final >= 0) & np.append(_bootstraps(fragment), False)[index.final])
 
     def with_final(array: npt.NDArray[Any], final: npt.NDArray[Any]) -> npt.NDArray[Any]:
         array[ended, index.lengths[ended]] = final[index.final[ended]]
@@ -108,6 +109,13 @@ def _evaluate_sequences(
         None if inputs is None else index.scatter(inputs[:, :-1], shape),
         index,
     )
+
+
+def _bootstraps(fragment: Fragment) -> npt.NDArray[np.bool_]:
+    """Whether the value of what followed counts, for each of the K ends: it was cut, not terminated."""
+    at_time, at_row = fragment.final_index.T
+    cut: npt.NDArray[np.bool_] = (fragment.truncated & ~fragment.terminated)[at_time, at_row]
+    return cut
 
 
 def _pass(

@@ -19,8 +19,8 @@ class SequenceStarts:
     """Where the sequences of a stateful module begin, and in which state.
 
     A sequence runs for `max_len` steps, or to the end of its episode or row, whichever comes first. With
-    a burn-in the next one begins that much before its end, so that every step but the first few of a
-    row is behind a burn-in once.
+    a burn-in the next one begins that much before its end, so that every step but the first few of an
+    episode or row is behind a burn-in once.
     """
 
     index: IntArray  # [S, 2] the (t, b) of each first step

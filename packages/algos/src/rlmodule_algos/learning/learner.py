@@ -107,7 +107,7 @@ class Learner:
         `batch` holds NumPy columns `[N, ...]`; `coefficients` has the learning rate `lr` and what the
         loss looks up. `minibatch_size` counts steps: `steps` `[N]` says how many each row holds (None:
         one). Minibatches hold as nearly equal numbers of steps as whole rows allow, so that no step weighs
-        more than another. An exceeded `limit` ends the update.
+        more than another. An exceeded `limit` ends the update. Without rows nothing happens.
         """
         updater = self._updaters[module_id]
         results = []
@@ -139,6 +139,8 @@ class Learner:
                 }
 
     def _summary(self, results: list[Any]) -> UpdateResult:
+        if not results:
+            return UpdateResult()
         applied = [result for result in results if result.applied]
         names = [*results[0].loss._fields, "grad_norm"]
         if not applied:
@@ -172,6 +174,8 @@ def minibatches(steps: IntArray, minibatch_size: int) -> Iterator[tuple[int, int
     >>> list(minibatches(np.array([3, 5]), 4))
     [(0, 1), (1, 2)]
     """
+    if not len(steps):
+        return
     between = np.concatenate([[0], steps.cumsum()])  # steps before each edge between rows
     total = int(between[-1])
     parts = min(max(1, -(-total // minibatch_size)), len(steps))

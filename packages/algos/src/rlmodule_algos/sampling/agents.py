@@ -68,6 +68,7 @@ class Agents:
         self._mapping = mapping
         self._bridge = bridge
         self._rng = rng
+        self._member: dict[str, str] = {}  # module id -> an agent that it acts for, whose spaces it has
         self._filters = {agent: action_filter(env.action_spaces[agent]) for agent in env.possible_agents}
 
     def reset(self, seed: int | None) -> None:
@@ -118,6 +119,7 @@ class Agents:
         """Ask the mapping again for everyone that a module acts for."""
         self.module_of[self.module_of == module_id] = None
         self._states.pop(module_id, None)
+        self._member.pop(module_id, None)
 
     def _begin(self, rows: BoolArray) -> None:
         """Reset some environments; their agents are mapped anew."""
@@ -139,13 +141,23 @@ class Agents:
         for pair in np.flatnonzero(self.acting):
             if self.module_of[pair] is None:
                 agent = self.env.possible_agents[pair // self.env.num_envs]
-                module_id = self._mapping(agent)
-                if module_id not in self._modules:
-                    raise ConfigError(
-                        f"multi_agent: policy_mapping_fn({agent!r}) returned {module_id!r}; "
-                        f"the modules are {sorted(self._modules)}"
-                    )
-                self.module_of[pair] = module_id
+                self.module_of[pair] = self._mapped(agent)
+
+    def _mapped(self, agent: str) -> str:
+        """Ask the mapping. ConfigError for an unknown module, or one that acts for agents of other spaces."""
+        module_id, env = self._mapping(agent), self.env
+        answer = f"multi_agent: policy_mapping_fn({agent!r}) returned {module_id!r}"
+        if module_id not in self._modules:
+            raise ConfigError(f"{answer}; the modules are {sorted(self._modules)}")
+        member = self._member.setdefault(module_id, agent)
+        if member != agent and any(
+            spaces[agent] != spaces[member] for spaces in (env.observation_spaces, env.action_spaces)
+        ):
+            raise ConfigError(
+                f"{answer}, which acts for {member!r} already, but their spaces are different; "
+                "map them to modules of their own"
+            )
+        return module_id
 
     def _actions(self, done: Mapping[str, Acted]) -> dict[str, Nest]:
         """Spread the modules' actions over the agents, `[n, ...]` each, fit for the environments."""

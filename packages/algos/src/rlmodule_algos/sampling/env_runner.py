@@ -87,8 +87,9 @@ class EnvRunner:
         return fragment
 
     def collect(self, num_steps: int, *, weights_version: int = 0) -> dict[str, Fragment]:
-        """Return what `sample` does, under the id of the module."""
-        return {DEFAULT_MODULE_ID: self.sample(num_steps, weights_version=weights_version)}
+        """Return what `sample` does, under the id of the module; nothing if all that happened were resets."""
+        fragment = self.sample(num_steps, weights_version=weights_version)
+        return {DEFAULT_MODULE_ID: fragment} if fragment.num_steps else {}
 
     def forget(self, module_id: str) -> None:
         """Nothing: the one module of a single agent cannot be removed."""

@@ -12,7 +12,7 @@ from rlmodule_algos.batching import Fragment
 from rlmodule_core import DEFAULT_MODULE_ID
 
 if TYPE_CHECKING:
-    from rlmodule_algos.sampling.agents import Stepped
+    from rlmodule_algos.sampling.agents import Acted, Stepped
 
 
 class Episode(NamedTuple):
@@ -124,14 +124,15 @@ class AgentEpisodeTracker:
         """The steps in which each module acted for an agent."""
         return self._num_agent_steps
 
-    def step(self, stepped: Stepped, agent_steps: Mapping[str, int]) -> None:
-        """Count a step of every environment, in which modules acted for so many agents."""
+    def step(self, stepped: Stepped, acted: Mapping[str, Acted]) -> None:
+        """Count a step of every environment, in which modules did what `acted` says."""
         rewards = np.where(self.playing, stepped.rewards.reshape(self._returns.shape), 0.0)
         self._returns += rewards
         self._totals += rewards.sum(axis=0)
         self._lengths += self.playing
         self.num_steps += int(self.playing.sum())
-        for module_id, count in agent_steps.items():
+        for module_id, step in acted.items():
+            count = int(self.playing[step.pairs % len(self.playing)].sum())
             self._num_agent_steps[module_id] = self._num_agent_steps.get(module_id, 0) + count
         counted = stepped.ended.reshape(self._returns.shape) & self.playing
         for agent, env in np.argwhere(counted):

@@ -58,10 +58,12 @@ class MultiAgentEnvRunner:
         """
         if num_steps < 1:
             raise ValueError(f"collect: num_steps must be at least 1, got {num_steps}")
+        counted = self.episodes.get_state()
         try:
             with one_blas_thread():
                 return self._sample(num_steps, weights_version)
         except BaseException:
+            self.episodes.set_state(counted)  # nobody learns from what was dropped
             self._start_over()
             raise
 
@@ -87,7 +89,7 @@ class MultiAgentEnvRunner:
             self.env_seconds += perf_counter() - begin
             for recorder in recorders.values():
                 recorder.step(stepped, agents.gather)
-            self.episodes.step(stepped, {module_id: len(step.pairs) for module_id, step in acted.items()})
+            self.episodes.step(stepped, acted)
         return self._finish(recorders, weights_version)
 
     def _recorder(self, num_steps: int, module_id: str, open_steps: OpenSteps | None = None) -> RowRecorder:
@@ -140,7 +142,7 @@ def evaluate_agents(
     explore: bool,
     seed: int | None,
 ) -> AgentEpisodeTracker:
-    """Play one episode in each environment and return what was counted, in the environments' order.
+    """Play one episode in each environment and return what was counted, in the order in which they ended.
 
     An environment that is done early plays on until all are; what follows is not counted.
     """
@@ -151,5 +153,5 @@ def evaluate_agents(
     with one_blas_thread():
         while episodes.playing.any():
             actions, acted = agents.act(actors, explore=explore)
-            episodes.step(agents.step(actions), {key: len(step.pairs) for key, step in acted.items()})
+            episodes.step(agents.step(actions), acted)
     return episodes

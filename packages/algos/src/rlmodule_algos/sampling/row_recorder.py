@@ -57,6 +57,8 @@ class RowRecorder:
             self.act(open_steps.acted)
             rows = self._row_of[open_steps.acted.pairs]
             self._columns["rewards"][self._lengths[rows], rows] = open_steps.rewards
+            if self._marks is not None:  # the weights may have moved since, so they lead to another state
+                self._marks.restart(rows)
 
     def act(self, step: Acted) -> None:
         """Record what pairs acted on, and the actions drawn."""
@@ -180,26 +182,25 @@ class RowRecorder:
         return OpenSteps(Acted(self._pair_of[rows], obs, draw, state), rewards)
 
     def _make_rows(self, step: Acted) -> None:
-        """Give rows to pairs that have none; the first step shows the shapes of the columns."""
-        new = step.pairs[self._row_of[step.pairs] < 0]
+        """Give rows to pairs that have none, full of copies of their first step, so that padding is valid."""
+        fresh = self._row_of[step.pairs] < 0
+        new = step.pairs[fresh]
         if not len(new):
             return
-        first = len(self._pair_of)
+        first, count = len(self._pair_of), len(step.pairs)
         self._row_of[new] = np.arange(first, first + len(new))
         self._pair_of = np.concatenate([self._pair_of, new])
         kinds: dict[str, Nest] = {
             "obs": step.obs,
             "actions": step.draw.actions,
             "acted": acted(step.draw).astype(np.float32, copy=False),
-            "rewards": np.empty(1, np.float32),
-            "terminated": np.empty(1, np.bool_),
-            "truncated": np.empty(1, np.bool_),
+            "rewards": np.zeros(count, np.float32),
+            "terminated": np.zeros(count, np.bool_),
+            "truncated": np.zeros(count, np.bool_),
         }
         self._distribution = step.draw.distribution
         for name, like in kinds.items():
-            more = map_nest(
-                lambda leaf: np.zeros((self._num_steps + 1, len(new), *leaf.shape[1:]), leaf.dtype), like
-            )
+            more = map_nest(lambda leaf: np.repeat(leaf[None, fresh], self._num_steps + 1, axis=0), like)
             self._columns[name] = _beside(self._columns.get(name), more, axis=1)
         if self._marks is not None:
             more = map_nest(lambda leaf: np.zeros((len(new), *leaf.shape[1:]), leaf.dtype), step.state)
