@@ -20,7 +20,7 @@ from rlmodule_core import (
     initial_weights_from,
 )
 from rlmodule_core.nest import leaves
-from rlmodule_torch import TorchMLPEncoder
+from rlmodule_torch import TorchMLPEncoder, recurrent
 from rlmodule_torch.bridge import to_numpy, to_tensors
 
 Array = npt.NDArray[Any]
@@ -138,6 +138,18 @@ def test_it_computes_what_the_equations_say(
 
     mask, is_first = real if with_mask else None, first if with_first else None
     actual = call(encoder, observations(), states(config), mask, is_first)
+
+    require_close(actual, literal_encoder(weights(encoder), observations(), states(config), real, first))
+
+
+@both_cells
+def test_where_all_lengths_are_one_call_it_computes_the_same(
+    config: RecurrentEncoderConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recurrent, "SPLIT_ON", ())  # as on a GPU
+    encoder, real, first = build(config), real_steps(), first_steps()
+
+    actual = call(encoder, observations(), states(config), real, first)
 
     require_close(actual, literal_encoder(weights(encoder), observations(), states(config), real, first))
 
