@@ -181,7 +181,7 @@ def test_a_mapping_that_turns_to_a_module_of_other_spaces_is_a_config_error() ->
     answer = {"a0": "four", "a1": "four", "a2": "three"}
     with config_of(CrossedAgents, policy_mapping_fn=lambda agent: answer[agent]).build() as algorithm:
         answer["a2"] = "four"
-        with pytest.raises(ConfigError, match="'a2'.*returned 'four', which acts for 'a0' already"):
+        with pytest.raises(ConfigError, match=r"'a2'.*returned 'four', which acts for 'a0' already"):
             algorithm.train()
 
 
