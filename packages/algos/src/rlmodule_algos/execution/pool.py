@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 from rlmodule_algos.batching import Fragment
-from rlmodule_algos.sampling import Runner
+from rlmodule_algos.sampling import Episodes, Runner
+from rlmodule_core import SingleAgentRLModuleSpec
 from rlmodule_core.module import State
 
 
 class SamplerPool(Protocol):
-    """`LocalPool` needs nothing; a pool on Ray has the same three methods."""
+    """`LocalPool` needs nothing; `RemotePool` runs the same runners elsewhere, such as on Ray."""
+
+    @property
+    def episodes(self) -> Episodes:
+        """What is known of the episodes of all runners."""
+
+    @property
+    def env_seconds(self) -> float:
+        """Seconds spent inside environments, added up over all runners."""
 
     def broadcast(self, version: int, get_weights: Callable[[], State]) -> None:
-        """Give every runner `{module id: state}`; later fragments bear `version`.
+        """Give every runner `{module id: state}`; fragments begun from now on bear `version`.
 
         `get_weights` copies, so it is called only where there is someone to send to.
         """
@@ -24,6 +33,21 @@ class SamplerPool(Protocol):
 
         A module that completed no step is left out.
         """
+
+    def add_module(self, module_id: str, module_spec: SingleAgentRLModuleSpec | None) -> None:
+        """Let a module act that was added to those that learn; its weights come with `broadcast`."""
+
+    def remove_module(self, module_id: str) -> None:
+        """Let nobody act with a module any more."""
+
+    def health(self) -> dict[str, int]:
+        """Return what `fault_tolerance/` of the result holds; the keys are those of `health_of_one`."""
+
+    def get_state(self) -> dict[str, Any]:
+        """Return a generator's state as `rng` and what is known of the episodes as `episodes`."""
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Set what `get_state` of any pool returned; all environments start new episodes."""
 
     def close(self) -> None:
         """Release every runner; calling it again does nothing."""
@@ -39,6 +63,17 @@ class LocalPool:
         self.runner = runner
         self._version = 0
         self._closed = False
+        self._fragments = 0
+
+    @property
+    def episodes(self) -> Episodes:
+        """What the runner knows."""
+        return self.runner.episodes
+
+    @property
+    def env_seconds(self) -> float:
+        """What the runner spent."""
+        return self.runner.env_seconds
 
     def broadcast(self, version: int, get_weights: Callable[[], State]) -> None:
         """Note the version of the weights that the shared modules have now."""
@@ -48,10 +83,46 @@ class LocalPool:
         """Return one fragment a module that acted, of `num_env_steps // num_envs` steps an environment."""
         steps = max(1, num_env_steps // self.runner.num_envs)
         collected = self.runner.collect(steps, weights_version=self._version)
+        self._fragments += 1
         return {module_id: [fragment] for module_id, fragment in collected.items()}
+
+    def add_module(self, module_id: str, module_spec: SingleAgentRLModuleSpec | None) -> None:
+        """Nothing: the runner sees it among the shared modules."""
+
+    def remove_module(self, module_id: str) -> None:
+        """Let nobody act with a module any more."""
+        self.runner.forget(module_id)
+
+    def health(self) -> dict[str, int]:
+        """Return the counts of one runner, which cannot be lost."""
+        return health_of_one(self._fragments)
+
+    def get_state(self) -> dict[str, Any]:
+        """Return the runner's state."""
+        return self.runner.get_state()
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Set the runner's state."""
+        self.runner.set_state(dict(state))
 
     def close(self) -> None:
         """Close the environments."""
         if not self._closed:
             self._closed = True
             self.runner.close()
+
+
+def health_of_one(num_fragments: int) -> dict[str, int]:
+    """Return the counts of a pool whose one runner never fails: all that was asked for was given.
+
+    A fragment here is what one runner returns at once, whatever the number of its modules. Always
+    `requested = delivered + dropped + in flight`, over the life of the pool.
+    """
+    return {
+        "num_healthy_env_runners": 1,
+        "num_restarts": 0,
+        "num_fragments_requested": num_fragments,
+        "num_fragments_delivered": num_fragments,
+        "num_dropped_fragments": 0,
+        "num_fragments_in_flight": 0,
+    }
