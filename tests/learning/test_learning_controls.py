@@ -137,13 +137,18 @@ def test_without_a_channel_ppo_catches_no_more_than_is_possible(channel: str, ce
 # --- a state that would have to leak ------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_what_the_last_episode_showed_is_not_remembered_in_this_one() -> None:
-    """Of what is sampled, as evaluation plays one episode in each environment."""
-    config = ppo(gamma=0.5, model=SMALL_LSTM)().environment(PreviousEpisodeCue, env_config={"num_envs": 32})
-    with config.debugging(seed=0).build() as algorithm:
-        returns = [algorithm.train()["env_runners"]["episode_return_mean"] for _ in range(24)]
+    """Of what is sampled, as evaluation plays one episode in each environment.
 
-    assert np.mean(returns[12:]) / PreviousEpisodeCue.scored_steps <= 0.30  # 0.25 exactly
+    With a state that is kept over the ends of episodes the score rises after 70 iterations, to 0.8.
+    """
+    config = ppo(gamma=0.0, lr=3e-3, num_epochs=10, model=SMALL_LSTM)()
+    config.environment(PreviousEpisodeCue, env_config={"num_envs": 32}).debugging(seed=0)
+    with config.build() as algorithm:
+        returns = [algorithm.train()["env_runners"]["episode_return_mean"] for _ in range(90)]
+
+    assert np.mean(returns[75:]) / PreviousEpisodeCue.scored_steps <= 0.30  # 0.25 exactly
 
 
 # --- learning that is broken --------------------------------------------------------------------
