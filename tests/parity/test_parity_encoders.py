@@ -224,48 +224,44 @@ MASKED = spaces.Dict(
 )
 
 
-@pytest.mark.parametrize("cell", [{}, {"use_lstm": True}, {"use_gru": True, "vf_share_layers": True}])
-def test_default_modules_with_masks_memory_and_normalisation_agree(cell: dict[str, Any]) -> None:
-    config = RLModuleConfig(
-        observation_space=MASKED,
-        action_space=spaces.MultiDiscrete([2, 3]),
-        model_config_dict={
-            "fcnet_hiddens": (8,),
-            "initializer": "xavier_uniform",
-            "normalize_observations": True,
-            **cell,
-        },
-        catalog_class=PPOCatalog,
-    )
-    with initial_weights_from(0):
-        ours = TfActorCriticModule(config)
-    theirs = TorchActorCriticModule(config)
-    theirs.set_state(ours.get_state())
-    leading = (3, 4) if cell else (12,)
-    rng = np.random.default_rng(0)
-    mask = rng.random((*leading, 5)) < 0.5
+def masked_batch(state: dict[str, Any]) -> dict[str, Any]:
+    """Rows, or sequences where there is a state."""
+    leading, rng = (3, 4) if state else (12,), np.random.default_rng(0)
     obs = {
-        "action_mask": mask,
+        "action_mask": rng.random((*leading, 5)) < 0.5,
         "image": rng.integers(0, 256, (*leading, 9, 8, 3)).astype(np.uint8),
         "x": vectors(*leading, 2),
     }
-    for module in (ours, theirs):
-        module.update_normalizer(obs)
-    batch: dict[str, Any] = {"obs": obs}
-    if cell:
-        state = map_nest(lambda part: vectors(3, *part.shape), ours.get_initial_state())
-        batch |= {"state_in": state, "is_first": rng.random((3, 4)) < 0.3, "mask": rng.random((3, 4)) < 0.8}
+    if not state:
+        return {"obs": obs}
+    given = map_nest(lambda part: vectors(3, *part.shape), state)
+    flags = {"is_first": rng.random((3, 4)) < 0.3, "mask": rng.random((3, 4)) < 0.8}
+    return {"obs": obs, "state_in": given, **flags}
 
-    one, other = (
-        ours.forward_train(tf_bridge.to_tensors(batch)),
-        theirs.forward_train(torch_bridge.to_tensors(batch)),
+
+@pytest.mark.parametrize("cell", [{}, {"use_lstm": True}, {"use_gru": True, "vf_share_layers": True}])
+def test_default_modules_with_masks_memory_and_normalisation_agree(cell: dict[str, Any]) -> None:
+    model = {"fcnet_hiddens": (8,), "initializer": "xavier_uniform", "normalize_observations": True}
+    config = RLModuleConfig(
+        observation_space=MASKED,
+        action_space=spaces.MultiDiscrete([2, 3]),
+        model_config_dict={**model, **cell},
+        catalog_class=PPOCatalog,
     )
+    ours, theirs = TfActorCriticModule(config), TorchActorCriticModule(config)
+    theirs.set_state(ours.get_state())
+    batch = masked_batch(ours.get_initial_state())
+    for module in (ours, theirs):
+        module.update_normalizer(batch["obs"])
+
+    one = ours.forward_train(tf_bridge.to_tensors(batch))
+    other = theirs.forward_train(torch_bridge.to_tensors(batch))
 
     np.testing.assert_allclose(one["vf_preds"], other["vf_preds"].detach(), rtol=1e-5, atol=1e-5)
     tf_logits, torch_logits = one["action_dist"].inputs.numpy(), other["action_dist"].inputs.detach().numpy()
     np.testing.assert_allclose(tf_logits, torch_logits, rtol=1e-5, atol=1e-5)
-    assert (tf_logits[~mask] < -1e38).all()
-    for tf_part, torch_part in zip(
-        leaves(one.get("state_out", {})), leaves(other.get("state_out", {})), strict=True
-    ):
+    assert (tf_logits[~batch["obs"]["action_mask"]] < -1e38).all()
+    after = [leaves(out.get("state_out", {})) for out in (one, other)]
+    assert bool(after[0]) == bool(cell)
+    for tf_part, torch_part in zip(*after, strict=True):
         np.testing.assert_allclose(tf_part, torch_part.detach(), rtol=1e-5, atol=1e-5)
