@@ -15,6 +15,7 @@ from torch import nn
 from rlmodule_algos import PPOConfig
 from rlmodule_algos.batching import evaluate_fragment
 from rlmodule_algos.ppo import PPOTorchRLModule
+from rlmodule_algos.ppo.config import PPOTrainingSettings
 from rlmodule_core import RLModuleConfig, SingleAgentRLModuleSpec
 from rlmodule_torch import TorchCategorical, TorchRLModule
 from rlmodule_torch.updater import StepResult
@@ -112,37 +113,45 @@ def test_the_first_minibatch_of_one_whole_epoch_has_no_clip_fraction_and_no_kl()
 # --- every hyperparameter is live -------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("base", "changed"),
-    [
-        ({}, {"lr": 1e-2}),
-        ({}, {"lr": [[0, 1e-2], [1000, 1e-5]]}),
-        ({}, {"gamma": 0.5}),
-        ({}, {"lambda_": 0.5}),
-        ({}, {"minibatch_size": 32}),
-        ({}, {"num_epochs": 3}),
-        ({}, {"train_batch_size": 512}),
-        ({}, {"clip_param": 0.001}),
-        ({}, {"vf_loss_coeff": 0.1}),
-        ({}, {"vf_clip_mode": "error", "vf_clip_param": 0.1}),
-        ({}, {"vf_clip_mode": "value", "vf_clip_param": 0.01}),
-        ({"vf_clip_mode": "value", "vf_clip_param": 0.01}, {"vf_clip_param": 0.1}),
-        ({}, {"entropy_coeff": 0.1}),
-        ({}, {"entropy_coeff": [[0, 0.1], [1000, 0.0]]}),
-        ({}, {"use_kl_loss": True}),
-        ({"use_kl_loss": True}, {"kl_coeff": 5.0}),
-        ({"use_kl_loss": True}, {"kl_target": 1e-6}),
-        ({}, {"grad_clip": None}),
-        ({}, {"grad_clip": 0.01}),
-        ({"grad_clip": 0.01}, {"grad_clip_by": "value"}),
-        ({"grad_clip": 0.01}, {"grad_clip_by": "norm"}),
-        ({}, {"adam_epsilon": 1e-2}),
-        ({}, {"standardize_advantages": False}),
-        ({}, {"model": {"fcnet_hiddens": [16], "fcnet_activation": "relu"}}),
-        ({}, {"model": {"fcnet_hiddens": [16], "post_fcnet_hiddens": [8]}}),
-        ({}, {"model": {"fcnet_hiddens": [16], "vf_share_layers": True}}),
-    ],
-)
+LSTM: dict[str, Any] = {"fcnet_hiddens": [8], "use_lstm": True, "lstm_cell_size": 8}
+NORMALIZED: dict[str, Any] = {"fcnet_hiddens": [16], "normalize_observations": True}
+CHANGES: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({}, {"lr": 1e-2}),
+    ({}, {"lr": [[0, 1e-2], [1000, 1e-5]]}),
+    ({}, {"gamma": 0.5}),
+    ({}, {"lambda_": 0.5}),
+    ({}, {"minibatch_size": 32}),
+    ({}, {"num_epochs": 3}),
+    ({}, {"train_batch_size": 512}),
+    ({}, {"clip_param": 0.001}),
+    ({}, {"vf_loss_coeff": 0.1}),
+    ({}, {"vf_clip_mode": "error", "vf_clip_param": 0.1}),
+    ({}, {"vf_clip_mode": "value", "vf_clip_param": 0.01}),
+    ({"vf_clip_mode": "value", "vf_clip_param": 0.01}, {"vf_clip_param": 0.1}),
+    ({}, {"entropy_coeff": 0.1}),
+    ({}, {"entropy_coeff": [[0, 0.1], [1000, 0.0]]}),
+    ({}, {"use_kl_loss": True}),
+    ({"use_kl_loss": True}, {"kl_coeff": 5.0}),
+    ({"use_kl_loss": True}, {"kl_target": 1e-6}),
+    ({}, {"grad_clip": None}),
+    ({}, {"grad_clip": 0.01}),
+    ({"grad_clip": 0.01}, {"grad_clip_by": "value"}),
+    ({"grad_clip": 0.01}, {"grad_clip_by": "norm"}),
+    ({}, {"adam_epsilon": 1e-2}),
+    ({}, {"standardize_advantages": False}),
+    ({}, {"model": {"fcnet_hiddens": [16], "fcnet_activation": "relu"}}),
+    ({}, {"model": {"fcnet_hiddens": [16], "post_fcnet_hiddens": [8]}}),
+    ({}, {"model": {"fcnet_hiddens": [16], "vf_share_layers": True}}),
+    ({}, {"kl_stop": 1e-6}),
+    ({}, {"model": LSTM}),
+    ({"model": LSTM}, {"model": {**LSTM, "max_seq_len": 5}}),
+    ({"model": LSTM}, {"model": {**LSTM, "burn_in": 2}}),
+    ({}, {"model": NORMALIZED}),
+    ({"model": NORMALIZED}, {"model": {**NORMALIZED, "observation_clip": 0.5}}),
+]
+
+
+@pytest.mark.parametrize(("base", "changed"), CHANGES)
 def test_changing_a_hyperparameter_changes_what_is_learned(
     base: dict[str, Any], changed: dict[str, Any]
 ) -> None:
@@ -151,6 +160,19 @@ def test_changing_a_hyperparameter_changes_what_is_learned(
             return [algorithm.train()["learners"]["default_policy"] for _ in range(3)]
 
     assert learned(**base) != learned(**{**base, **changed})
+
+
+def test_every_setting_of_ppo_is_among_those_that_were_changed() -> None:
+    assert {name for _, changed in CHANGES for name in changed} == set(PPOTrainingSettings.__annotations__)
+
+
+def test_a_small_kl_stop_ends_the_update_of_a_module_after_its_first_minibatches() -> None:
+    with config(lr=1e-2, kl_stop=1e-6).build() as algorithm, config(lr=1e-2).build() as other:
+        stopped = algorithm.train()["learners"]["default_policy"]
+        unstopped = other.train()["learners"]["default_policy"]
+
+    assert stopped["num_updates"] == 2  # at the first one nothing has moved yet
+    assert unstopped["num_updates"] == 2 * 256 // 64
 
 
 def test_scheduled_settings_follow_the_env_steps_sampled() -> None:

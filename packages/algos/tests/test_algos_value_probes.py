@@ -6,6 +6,7 @@ After A. Jones, "Debugging RL, without the agonizing pain".
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import Any
 
 import gymnasium as gym
@@ -18,6 +19,8 @@ from gymnasium import spaces
 from rlmodule_algos import PPO, PPOConfig
 
 Obs = npt.NDArray[np.float32]
+NO_TF = pytest.mark.skipif(find_spec("tensorflow") is None, reason="TensorFlow is not installed")
+by_framework = pytest.mark.parametrize("framework", ["torch", pytest.param("tf", marks=NO_TF)])
 
 
 class Probe(gym.Env[Obs, np.int64]):
@@ -55,9 +58,10 @@ class Probe(gym.Env[Obs, np.int64]):
         return self._obs(), reward, over and self.end == "terminated", over and self.end == "truncated", {}
 
 
-def trained(kind: str, length: int, end: str, iterations: int = 80) -> PPO:
+def trained(kind: str, length: int, end: str, iterations: int = 80, framework: str = "torch") -> PPO:
     config = (
         PPOConfig()
+        .framework(framework)
         .environment(Probe, env_config={"kind": kind, "length": length, "end": end})
         .env_runners(num_envs_per_env_runner=4)
         .training(
@@ -80,14 +84,16 @@ def trained(kind: str, length: int, end: str, iterations: int = 80) -> PPO:
 
 
 def value(algorithm: PPO, obs: float) -> float:
-    output = algorithm.get_module().forward_train({"obs": torch.tensor([[obs]])})
-    return float(output["vf_preds"].item())
+    seen = algorithm.framework.bridge.to_tensors({"obs": np.array([[obs]], np.float32)})
+    output = algorithm.get_module().forward_train(seen)
+    return float(algorithm.framework.bridge.to_numpy(output["vf_preds"])[0])
 
 
-def test_a_constant_reward_that_is_only_truncated_is_worth_10() -> None:
-    assert value(trained("constant", length=5, end="truncated", iterations=150), 0.0) == pytest.approx(
-        10.0, abs=0.5
-    )
+@pytest.mark.parametrize("framework", ["torch", pytest.param("tf", marks=[NO_TF, pytest.mark.long])])
+def test_a_constant_reward_that_is_only_truncated_is_worth_10(framework: str) -> None:
+    algorithm = trained("constant", length=5, end="truncated", iterations=150, framework=framework)
+
+    assert value(algorithm, 0.0) == pytest.approx(10.0, abs=0.5)
 
 
 def test_a_constant_reward_that_terminates_is_worth_the_mean_of_its_five_returns() -> None:
@@ -107,8 +113,9 @@ def test_a_reward_equal_to_the_observation_is_worth_the_observation() -> None:
     assert value(algorithm, -1.0) == pytest.approx(-1.0, abs=0.05)
 
 
-def test_a_reward_one_step_away_is_worth_gamma() -> None:
-    algorithm = trained("delayed", length=2, end="terminated")
+@by_framework
+def test_a_reward_one_step_away_is_worth_gamma(framework: str) -> None:
+    algorithm = trained("delayed", length=2, end="terminated", framework=framework)
 
     assert value(algorithm, 0.0) == pytest.approx(0.9, abs=0.03)
     assert value(algorithm, 1.0) == pytest.approx(1.0, abs=0.03)

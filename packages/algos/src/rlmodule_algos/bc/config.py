@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Self, TypedDict, Unpack
 
-from rlmodule_algos.config import AlgorithmConfig
+from rlmodule_algos.config import AlgorithmConfig, TrainingSettings
 from rlmodule_algos.settings import Range
 
 if TYPE_CHECKING:
@@ -35,6 +35,11 @@ class BCConfig(AlgorithmConfig):
         self.grad_clip = None
         self.input_: Any = None  # None: only to evaluate or load
         self.validation_fraction: float = 0.1  # of the episodes
+
+    def training(self, **settings: Unpack[TrainingSettings]) -> Self:
+        """Set hyperparameters; all but `gamma`. A schedule is `[[step, value], ...]`."""
+        problems = ["gamma: BC discounts nothing; leave it out"] if "gamma" in settings else []
+        return self._set("training", self.training_settings, settings, problems=problems)
 
     def offline_data(self, **settings: Unpack[OfflineDataSettings]) -> Self:
         """Say what to learn from: `input_`, in any form that `read_episodes` takes.

@@ -16,6 +16,7 @@ from rlmodule_algos.offline import (
     check_episodes,
     read_episodes,
     split_episodes,
+    stack_steps,
 )
 from rlmodule_algos.offline.feed import Feed, make_feed
 from rlmodule_algos.sampling import PolicyMapping, Spaces
@@ -59,7 +60,7 @@ def read_module_data(
     validation_fraction: float,
     seed: int,
 ) -> dict[str, ModuleData]:
-    """Return the data of each module that learns and has some.
+    """Return the data of each module that learns and has some, and show the modules what they will see.
 
     Raises OfflineDataError for data that cannot be read, is not of the agents' spaces, or is of no agent
     whose module learns.
@@ -70,6 +71,7 @@ def read_module_data(
     data: dict[str, ModuleData] = {}
     for module_id, module in modules.items():
         if module_id in training:
+            module.update_normalizer(stack_steps(training[module_id])[Columns.OBS])
             feed = make_feed(training[module_id], module, bridge, seed)
             held_out = validation.get(module_id)
             validated = None if held_out is None else make_feed(held_out, module, bridge, seed)

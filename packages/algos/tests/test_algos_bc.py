@@ -1,0 +1,143 @@
+"""BC as a whole: what must hold whatever is cloned."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from rlmodule_algos import BCConfig, ConfigError
+from rlmodule_algos.offline import OfflineDataError
+from rlmodule_algos.settings import TrainingSettings
+from rlmodule_algos.testing import episodes
+from rlmodule_core.state import flatten_state
+
+SMALL: dict[str, Any] = {"train_batch_size": 256, "minibatch_size": 64, "model": {"fcnet_hiddens": [16]}}
+LSTM: dict[str, Any] = {"fcnet_hiddens": [8], "use_lstm": True, "lstm_cell_size": 8}
+NORMALIZED: dict[str, Any] = {"fcnet_hiddens": [16], "normalize_observations": True}
+
+
+def lean_and_velocity(obs: Any, starts: Any) -> Any:
+    return (obs[:, 2] + obs[:, 3] > 0).astype(np.int64)
+
+
+@pytest.fixture(scope="module")
+def data() -> Any:
+    return episodes(gym.make_vec("CartPole-v1", 4), lean_and_velocity, 4, seed=0)
+
+
+def config(data: Any, **training: Any) -> BCConfig:
+    settings = BCConfig().environment("CartPole-v1").training(**{**SMALL, **training})
+    return settings.offline_data(input_=data).debugging(seed=0)
+
+
+# --- every hyperparameter is live -------------------------------------------------------------
+
+CHANGES: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({}, {"lr": 1e-2}),
+    ({}, {"lr": [[0, 1e-2], [512, 1e-5]]}),
+    ({}, {"train_batch_size": 512}),
+    ({}, {"minibatch_size": 32}),
+    ({}, {"num_epochs": 2}),
+    ({}, {"grad_clip": 0.01}),
+    ({"grad_clip": 0.01}, {"grad_clip_by": "value"}),
+    ({"grad_clip": 0.01}, {"grad_clip_by": "norm"}),
+    ({}, {"adam_epsilon": 1e-2}),
+    ({}, {"model": {"fcnet_hiddens": [16], "fcnet_activation": "relu"}}),
+    ({}, {"model": LSTM}),
+    ({"model": LSTM}, {"model": {**LSTM, "max_seq_len": 5}}),
+    ({"model": LSTM}, {"model": {**LSTM, "burn_in": 2}}),
+    ({}, {"model": NORMALIZED}),
+    ({"model": NORMALIZED}, {"model": {**NORMALIZED, "observation_clip": 0.5}}),
+]
+
+
+def learned(data: Any, **training: Any) -> list[dict[str, float]]:
+    with config(data, **training).build() as algorithm:
+        return [algorithm.train()["learners"]["default_policy"] for _ in range(3)]
+
+
+@pytest.mark.parametrize(("base", "changed"), CHANGES)
+def test_changing_a_hyperparameter_changes_what_is_cloned(
+    data: Any, base: dict[str, Any], changed: dict[str, Any]
+) -> None:
+    assert learned(data, **base) != learned(data, **{**base, **changed})
+
+
+def test_every_setting_of_bc_is_among_those_that_were_changed() -> None:
+    settings = set(TrainingSettings.__annotations__) - {"gamma"}
+
+    assert {name for _, changed in CHANGES for name in changed} == settings
+
+
+def test_gamma_is_refused_because_bc_has_no_returns() -> None:
+    with pytest.raises(ConfigError, match="gamma: BC discounts nothing"):
+        BCConfig().training(gamma=0.9)
+
+
+def test_the_seed_decides_what_is_cloned(data: Any) -> None:
+    def with_seed(seed: int) -> float:
+        with config(data).debugging(seed=seed).build() as algorithm:
+            return float(algorithm.train()["learners"]["default_policy"]["total_loss"])
+
+    assert with_seed(1) == with_seed(1) != with_seed(2)
+
+
+@pytest.mark.parametrize("memory", [False, True])
+def test_observations_are_normalised_by_what_is_learned_from_before_the_first_step(
+    data: Any, memory: bool
+) -> None:
+    model = {**NORMALIZED, **(LSTM if memory else {})}
+    with config(data, model=model).offline_data(validation_fraction=0.0).build() as algorithm:
+        moments = flatten_state(algorithm.get_module().get_state())
+        algorithm.train()
+        later = flatten_state(algorithm.get_module().get_state())
+
+    seen = np.concatenate([episode["obs"][:-1] for episode in data])
+    (mean,) = (array for name, array in moments.items() if name.endswith("mean"))
+    np.testing.assert_allclose(mean, seen.mean(axis=0), rtol=1e-3, atol=1e-4)
+    assert all((later[name] == moments[name]).all() for name in moments if "mean" in name)
+
+
+# --- data -------------------------------------------------------------------------------------
+
+
+def test_the_loss_falls_on_what_is_learned_from_and_on_what_is_held_out(data: Any) -> None:
+    with config(data, lr=1e-2).offline_data(validation_fraction=0.25).build() as algorithm:
+        results = [algorithm.train()["learners"]["default_policy"] for _ in range(60)]
+
+    assert results[0]["total_loss"] == pytest.approx(math.log(2), abs=0.1)
+    assert results[-1]["total_loss"] < 0.3
+    assert results[-1]["validation_loss"] < 0.4
+
+
+def test_without_validation_episodes_their_loss_is_nan(data: Any) -> None:
+    with config(data).offline_data(validation_fraction=0.0).build() as algorithm:
+        learned = algorithm.train()["learners"]["default_policy"]
+
+    assert math.isnan(learned["validation_loss"])
+
+
+def test_steps_are_counted_as_they_are_learned_from_and_nothing_is_sampled(data: Any) -> None:
+    with config(data).build() as algorithm:
+        results = [algorithm.train() for _ in range(3)]
+
+        assert algorithm.env_steps == 3 * 256
+    assert all(result["env_runners"]["num_env_steps_sampled"] == 0 for result in results)
+
+
+def test_bc_without_data_evaluates_but_says_what_training_needs() -> None:
+    with config(None).build() as algorithm:
+        played = algorithm.evaluate(num_episodes=2)["evaluation"]
+
+        assert played["num_episodes"] == 2
+        with pytest.raises(ValueError, match=r"nothing to learn from: call \.offline_data\(input_="):
+            algorithm.train()
+
+
+def test_data_of_another_environment_is_refused_at_build(data: Any) -> None:
+    with pytest.raises(OfflineDataError, match="obs"):
+        BCConfig().environment("Acrobot-v1").offline_data(input_=data).build()
