@@ -113,7 +113,7 @@ def test_only_steps_that_were_open_while_the_weights_moved_have_another_log_prob
     opened = 0
     with built(**model) as algorithm:
         for _ in range(4):
-            still_open = set(algorithm._runner._open)  # type: ignore[attr-defined]
+            still_open = set(algorithm.pool.runner._open)  # type: ignore[attr-defined]
             for module_id, (fragment,) in algorithm.pool.sample(3 * 8).items():
                 difference = gap(algorithm, module_id, fragment)
                 if module_id in still_open:

@@ -171,7 +171,7 @@ def test_values_must_have_the_type_and_lie_in_the_range(name: str, good: list[An
         ("evaluation", {"evaluation_duration": 0}),
         ("evaluation", {"evaluation_interval": 0}),
         ("env_runners", {"num_envs_per_env_runner": 0}),
-        ("env_runners", {"num_env_runners": 1}),  # there is only this process
+        ("env_runners", {"num_env_runners": -1}),
         ("learners", {"num_learners": 1}),
         ("learners", {"device": 0}),
         ("rl_module", {"rl_module_spec": SingleAgentRLModuleSpec}),

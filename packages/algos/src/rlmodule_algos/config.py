@@ -16,6 +16,7 @@ from rlmodule_algos.settings import (
     EnvironmentSettings,
     EnvRunnerSettings,
     EvaluationSettings,
+    FaultToleranceSettings,
     LearnerSettings,
     MultiAgentSettings,
     RLModuleSettings,
@@ -44,6 +45,7 @@ GROUPS: Mapping[str, type] = {
     "learners": LearnerSettings,
     "multi_agent": MultiAgentSettings,
     "evaluation": EvaluationSettings,
+    "fault_tolerance": FaultToleranceSettings,
     "debugging": DebuggingSettings,
 }
 """Setters and what they take; `.training()` takes what each algorithm says."""
@@ -65,8 +67,10 @@ class AlgorithmConfig:
         self.framework_name: str = "torch"
         self.rl_module_spec: SingleAgentRLModuleSpec | MultiAgentRLModuleSpec | None = None
         self.model: Mapping[str, Any] = {}
-        self.num_env_runners: Literal[0] = 0  # beside the one in this process
+        self.num_env_runners: int = 0  # in processes of their own, on Ray; 0: one in this process
         self.num_envs_per_env_runner: int = 8
+        self.max_requests_in_flight_per_env_runner: int = 2  # of algorithms that do not wait for runners
+        self.ray_address: str | None = None  # None: a Ray of our own, which nobody else can reach
         self.num_learners: Literal[0] = 0  # beside the one in this process
         self.device: str = "cpu"
         self.policies: Mapping[str, SingleAgentRLModuleSpec | None] | Sequence[str] = ()  # or as mapped
@@ -74,6 +78,12 @@ class AlgorithmConfig:
         self.policies_to_train: Sequence[str] | None = None  # None: all
         self.evaluation_interval: int | None = None  # iterations; None: only when asked
         self.evaluation_duration: int = 10  # episodes
+        self.restart_failed_env_runners: bool = True
+        self.max_num_env_runner_restarts: int = 1000  # of all of them, over the life of the run
+        self.max_failures_in_a_row: int = 3  # of one runner, without a fragment in between
+        self.restart_delay_s: float = 0.5  # doubles with every failure in a row
+        self.sample_timeout_s: float = 60.0  # for one fragment
+        self.start_timeout_s: float = 120.0  # for making a runner's environments and modules
         self.seed: int | None = None
 
         self.lr: float | Schedule = 3e-4
@@ -111,7 +121,10 @@ class AlgorithmConfig:
         return self._set("training", self.training_settings, settings)
 
     def env_runners(self, **settings: Unpack[EnvRunnerSettings]) -> Self:
-        """Say how much is sampled side by side."""
+        """Say how much is sampled side by side: `num_envs_per_env_runner` in each of `num_env_runners`.
+
+        `ray_address`: an existing cluster, as "host:port" or "auto"; see docs/distributed.md.
+        """
         return self._set("env_runners", EnvRunnerSettings, settings)
 
     rollouts = env_runners  # its older name
@@ -131,6 +144,10 @@ class AlgorithmConfig:
     def evaluation(self, **settings: Unpack[EvaluationSettings]) -> Self:
         """Evaluate every `evaluation_interval` iterations, for `evaluation_duration` episodes."""
         return self._set("evaluation", EvaluationSettings, settings)
+
+    def fault_tolerance(self, **settings: Unpack[FaultToleranceSettings]) -> Self:
+        """Say how much failure of env runners in other processes is borne; see docs/distributed.md."""
+        return self._set("fault_tolerance", FaultToleranceSettings, settings)
 
     def debugging(self, **settings: Unpack[DebuggingSettings]) -> Self:
         """Seed everything, or with None nothing."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from rlmodule_algos.algorithm import Algorithm
 from rlmodule_algos.batching import Fragment
 from rlmodule_algos.config import AlgorithmConfig
-from rlmodule_algos.execution import LocalPool, SamplerPool
+from rlmodule_algos.execution import FaultTolerance, LocalPool, RemotePool, SamplerPool
 from rlmodule_algos.reporting import Result
+from rlmodule_algos.runner_setup import MakeRunnerSetup
 from rlmodule_algos.sampling import Episodes, World
 from rlmodule_core import RLModule, SingleAgentRLModuleSpec
 from rlmodule_core.nest import map_nest
@@ -21,11 +22,44 @@ Config = TypeVar("Config", bound=AlgorithmConfig)
 class SamplingAlgorithm(Algorithm[Config]):
     """An algorithm with environments of its own to act in; it samples through `pool`."""
 
+    asynchronous: ClassVar[bool] = False
+    """Whether env runners in other processes go on while their fragments are learned from."""
+
     def _start(self, world: World, seed: int) -> None:
+        if self.config.num_env_runners:
+            self.pool: SamplerPool = self._make_remote_pool(seed)
+            world.close()  # each runner makes its own
+            return
         runner = world.runner(
             self.modules, self.framework.bridge, learns=lambda: self.learner.trained, seed=seed
         )
-        self.pool: SamplerPool = LocalPool(runner)
+        self.pool = LocalPool(runner)
+
+    def _make_remote_pool(self, seed: int) -> SamplerPool:
+        from rlmodule_algos.execution.ray_pool import RayEngine
+
+        config = self.config
+        make = MakeRunnerSetup(config.copy(), self._default_module_class(), self.default_catalog_class)
+        engine = RayEngine(make, num_env_runners=config.num_env_runners, address=config.ray_address)
+        return RemotePool(
+            engine,
+            num_env_runners=config.num_env_runners,
+            learns=lambda: self.learner.trained,
+            tolerance=fault_tolerance(config),
+            seed=seed,
+            requests_in_flight=config.max_requests_in_flight_per_env_runner if self.asynchronous else None,
+            steps_per_request=self._steps_per_request(),
+        )
+
+    def _steps_per_request(self) -> int | None:
+        """Environment steps of a runner's fragment where `asynchronous`; None: as many as are sampled."""
+        return None
+
+    def sample_together(self) -> dict[str, list[Fragment]]:
+        """Return fragments of `train_batch_size` steps that all runners sampled with the weights of now."""
+        with self.timed_sampling():
+            self.pool.broadcast(self.iteration, self.modules.get_state)
+            return self.pool.sample(self.config.train_batch_size)
 
     @property
     def env_steps(self) -> int:
@@ -86,3 +120,15 @@ class SamplingAlgorithm(Algorithm[Config]):
         """Release the environments; calling it again does nothing."""
         super().stop()
         self.pool.close()
+
+
+def fault_tolerance(config: AlgorithmConfig) -> FaultTolerance:
+    """Return what `config.fault_tolerance(...)` says."""
+    return FaultTolerance(
+        restart=config.restart_failed_env_runners,
+        max_restarts=config.max_num_env_runner_restarts,
+        max_failures_in_a_row=config.max_failures_in_a_row,
+        restart_delay_s=config.restart_delay_s,
+        sample_timeout_s=config.sample_timeout_s,
+        start_timeout_s=config.start_timeout_s,
+    )

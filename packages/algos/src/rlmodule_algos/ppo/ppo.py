@@ -40,8 +40,7 @@ class PPO(SamplingAlgorithm[PPOConfig]):
 
     def training_step(self) -> dict[str, dict[str, float]]:
         """One iteration: Algorithm 1 of the paper."""
-        with self.timed_sampling():
-            fragments = self.pool.sample(self.config.train_batch_size)
+        fragments = self.sample_together()
         with self.timed("learn_s"):
             learned = {
                 module_id: self._learn(module_id, fragments[module_id])

@@ -4,6 +4,7 @@ from rlmodule_algos.sampling.acting import Actor, Draw
 from rlmodule_algos.sampling.action_filter import action_filter
 from rlmodule_algos.sampling.agents import PolicyMapping
 from rlmodule_algos.sampling.env_runner import EnvRunner
+from rlmodule_algos.sampling.episode_counts import EpisodeCounts, EpisodeMeter, MergedEpisodes
 from rlmodule_algos.sampling.episodes import AgentEpisodeTracker, Episode, Episodes, EpisodeTracker
 from rlmodule_algos.sampling.evaluation import evaluate_episodes
 from rlmodule_algos.sampling.multi_agent_runner import MultiAgentEnvRunner, evaluate_agents
@@ -17,8 +18,11 @@ __all__ = [
     "Draw",
     "EnvRunner",
     "Episode",
+    "EpisodeCounts",
+    "EpisodeMeter",
     "EpisodeTracker",
     "Episodes",
+    "MergedEpisodes",
     "MultiAgentEnvRunner",
     "Played",
     "PolicyMapping",

@@ -35,6 +35,7 @@ class Range:
 
 
 PositiveInt: TypeAlias = Annotated[int, Range(1)]
+NonNegativeInt: TypeAlias = Annotated[int, Range(0)]
 PositiveFloat: TypeAlias = Annotated[float, Range(0, open_low=True)]
 NonNegativeFloat: TypeAlias = Annotated[float, Range(0)]
 Fraction: TypeAlias = Annotated[float, Range(0, 1)]

@@ -6,7 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Annotated, Any, Literal, TypeAlias, TypedDict
 
-from rlmodule_algos.settings.checking import Fraction, PositiveFloat, PositiveInt, Range, Schedule
+from rlmodule_algos.settings.checking import (
+    Fraction,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    Range,
+    Schedule,
+)
 from rlmodule_core import MultiAgentRLModuleSpec, SingleAgentRLModuleSpec
 
 RENAMED = {
@@ -30,6 +37,10 @@ RENAMED = {
     "target_kl": "'kl_stop', or 'kl_target' with use_kl_loss=True,",
     "policy_mapping": "'policy_mapping_fn'",
     "policies_to_learn": "'policies_to_train'",
+    "delay_between_env_runner_restarts_s": "'restart_delay_s'",
+    "recreate_failed_workers": "'restart_failed_env_runners'",
+    "recreate_failed_env_runners": "'restart_failed_env_runners'",
+    "address": "'ray_address'",
     "use_critic": "gone: every actor-critic algorithm has a critic",
     "custom_model": "not a setting; your module goes to .rl_module(rl_module_spec=...)",
 }
@@ -69,8 +80,10 @@ class TrainingSettings(TypedDict, total=False):
 class EnvRunnerSettings(TypedDict, total=False):
     """Settings of `.env_runners()`."""
 
-    num_env_runners: Literal[0]
+    num_env_runners: NonNegativeInt
     num_envs_per_env_runner: PositiveInt
+    max_requests_in_flight_per_env_runner: PositiveInt
+    ray_address: str | None
 
 
 class LearnerSettings(TypedDict, total=False):
@@ -93,6 +106,17 @@ class EvaluationSettings(TypedDict, total=False):
 
     evaluation_interval: PositiveInt | None
     evaluation_duration: PositiveInt
+
+
+class FaultToleranceSettings(TypedDict, total=False):
+    """Settings of `.fault_tolerance()`."""
+
+    restart_failed_env_runners: bool
+    max_num_env_runner_restarts: NonNegativeInt
+    max_failures_in_a_row: PositiveInt
+    restart_delay_s: PositiveFloat
+    sample_timeout_s: PositiveFloat
+    start_timeout_s: PositiveFloat
 
 
 class DebuggingSettings(TypedDict, total=False):

@@ -1,0 +1,268 @@
+"""Keeps a number of runners alive and their books straight, whatever becomes of single ones."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from time import monotonic, sleep
+
+from rlmodule_algos.execution.engine import Engine, Process, Ref
+from rlmodule_algos.execution.errors import EnvRunnerError
+from rlmodule_algos.execution.messages import Delivery, Request, Snapshot
+
+MAX_DELAY_S = 30.0
+MAX_WAIT_S = 1.0  # in one go, so that deadlines are seen
+
+
+@dataclass(frozen=True)
+class FaultTolerance:
+    """How much failure is borne. Times are in seconds."""
+
+    restart: bool
+    max_restarts: int  # of all runners together, over the life of the run
+    max_failures_in_a_row: int  # of one runner, without a fragment in between
+    restart_delay_s: float  # before the first restart; doubles with every failure in a row
+    sample_timeout_s: float  # for one fragment
+    start_timeout_s: float  # for making environments and modules
+
+
+@dataclass
+class Asked:
+    """A request whose fragment has not come yet."""
+
+    ref: Ref
+    request: Request
+
+
+@dataclass
+class Slot:
+    """One runner, whichever process is it at the moment."""
+
+    index: int
+    incarnation: int = 0
+    process: Process | None = None
+    pid: int | None = None  # once it is ready
+    asked: deque[Asked] = field(default_factory=deque)  # oldest first
+    since: float = 0.0  # when it began with what it is doing
+    seed: int = 0
+    sequence: int = 0
+    failures: int = 0  # in a row
+    first_error: str = ""  # of those
+    restart_at: float = 0.0
+
+    @property
+    def ready(self) -> bool:
+        """Whether it can sample."""
+        return self.pid is not None
+
+    @property
+    def awaited(self) -> Ref:
+        """What it will be done with next, or None."""
+        if self.process is None:
+            return None
+        if not self.ready:
+            return self.process.ready
+        return self.asked[0].ref if self.asked else None
+
+
+@dataclass
+class Books:
+    """Always `requested = delivered + dropped + in flight`. They count fragments, over the pool's life."""
+
+    requested: int = 0
+    delivered: int = 0
+    dropped: int = 0
+    restarts: int = 0
+
+
+class Fleet:
+    """Starts runners, asks them for fragments, and replaces those that die, hang or raise.
+
+    Nothing happens in the background: `poll` does it all, and puts into `arrived` what came. What a
+    runner had been asked for is dropped with it and told by `lost`; a fragment that another incarnation or
+    an earlier epoch was asked for is refused.
+    """
+
+    def __init__(
+        self, engine: Engine, size: int, tolerance: FaultTolerance, draw_seed: Callable[[], int]
+    ) -> None:
+        self.books = Books()
+        self.slots = [Slot(index) for index in range(size)]
+        self.arrived: deque[Delivery] = deque()  # and not taken yet
+        self.lost: list[int] = []  # environment steps that were asked for, and will not come
+        self._engine = engine
+        self._tolerance = tolerance
+        self._draw_seed = draw_seed
+        self._epoch = 0
+        self._error: EnvRunnerError | None = None
+        self._snapshot: tuple[int, Ref] | None = None
+
+    # --- what it is told ----------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start every runner at once; the environments are made side by side."""
+        for slot in self.slots:
+            self._start(slot)
+
+    def broadcast(self, snapshot: Snapshot) -> None:
+        """Let requests from now on be sampled with this snapshot. The one before is released."""
+        self._snapshot = snapshot.number, self._engine.put(snapshot)
+
+    def ask(self, slot: Slot, num_env_steps: int) -> None:
+        """Ask a runner for a fragment; it may still be starting."""
+        if slot.process is None or self._snapshot is None:
+            raise RuntimeError(f"env runner {slot.index}: asked before it was started and given weights")
+        request = Request(slot.sequence, self._epoch, num_env_steps, slot.seed)
+        if slot.ready and not slot.asked:
+            slot.since = monotonic()
+        slot.asked.append(Asked(self._engine.sample(slot.process, request, *self._snapshot), request))
+        slot.sequence += 1
+        self.books.requested += 1
+
+    def refuse_asked(self) -> None:
+        """Drop what came and was not taken, and what is still to come of what was asked for."""
+        self._epoch += 1
+        self.books.dropped += len(self.arrived)
+        self.arrived.clear()
+        self.lost.clear()
+
+    def start_over(self) -> None:
+        """Do that, and let every runner start its environments anew."""
+        self.refuse_asked()
+        for slot in self.slots:
+            slot.seed = self._draw_seed()
+
+    # --- what comes of it ---------------------------------------------------------------------
+
+    def poll(self) -> None:
+        """Wait for something to happen, for a second at most, and see to it.
+
+        Raises EnvRunnerError, again and again, once failures are more than is borne.
+        """
+        if self._error is not None:
+            raise self._error
+        for slot in self.slots:
+            if slot.process is None and monotonic() >= slot.restart_at:
+                self.books.restarts += 1
+                self._start(slot)
+        timeout = self._patience()
+        while ready := self._wait(timeout):
+            for slot in ready:
+                self._advance(slot)
+            timeout = 0.0
+        for slot in self.slots:
+            self._check_deadline(slot)
+
+    def take(self) -> Delivery:
+        """Give out the fragment that came first of those that wait."""
+        self.books.delivered += 1
+        return self.arrived.popleft()
+
+    @property
+    def num_in_flight(self) -> int:
+        """Fragments that were asked for and have been neither given out nor dropped."""
+        return len(self.arrived) + sum(len(slot.asked) for slot in self.slots)
+
+    @property
+    def num_ready(self) -> int:
+        """Runners that are there and can sample."""
+        return sum(slot.ready for slot in self.slots)
+
+    def kill(self) -> None:
+        """End every process."""
+        for slot in self.slots:
+            self._end(slot)
+
+    # --- one runner ---------------------------------------------------------------------------
+
+    def _start(self, slot: Slot) -> None:
+        slot.incarnation += 1
+        slot.seed, slot.sequence = self._draw_seed(), 0
+        slot.process = self._engine.start(slot.index, slot.incarnation, slot.seed)
+        slot.since = monotonic()
+
+    def _end(self, slot: Slot) -> None:
+        if slot.process is not None:
+            self._engine.kill(slot.process, slot.pid)
+        for asked in slot.asked:
+            self.books.dropped += 1
+            if asked.request.epoch == self._epoch:
+                self.lost.append(asked.request.num_env_steps)
+        slot.process, slot.pid = None, None
+        slot.asked.clear()
+
+    def _patience(self) -> float:
+        waiting = [slot.restart_at for slot in self.slots if slot.process is None]
+        return max(0.0, min([MAX_WAIT_S, *(time - monotonic() for time in waiting)]))
+
+    def _wait(self, timeout: float) -> list[Slot]:
+        awaited = {slot.awaited: slot for slot in self.slots if slot.awaited is not None}
+        if not awaited:
+            sleep(timeout)
+            return []
+        return [awaited[ref] for ref in self._engine.wait(list(awaited), timeout)]
+
+    def _advance(self, slot: Slot) -> None:
+        """Take what a runner has done."""
+        try:
+            done = self._engine.get(slot.awaited)
+        except Exception as error:  # whatever an environment raises, or how its process died
+            self._fail(slot, "raised an error or died", error)
+            return
+        slot.since = monotonic()
+        if not slot.ready:
+            slot.pid = done
+            return
+        asked = slot.asked.popleft()
+        slot.failures = 0
+        if self._is_current(done, slot, asked):
+            self.arrived.append(done)
+        else:
+            self.books.dropped += 1
+
+    def _is_current(self, delivery: Delivery, slot: Slot, asked: Asked) -> bool:
+        receipt = delivery.receipt
+        came = receipt.runner, receipt.incarnation, receipt.sequence, receipt.epoch
+        return came == (slot.index, slot.incarnation, asked.request.sequence, self._epoch)
+
+    def _check_deadline(self, slot: Slot) -> None:
+        if slot.awaited is None:
+            return
+        limit = self._tolerance.sample_timeout_s if slot.ready else self._tolerance.start_timeout_s
+        if monotonic() - slot.since > limit:
+            doing, name = ("give a fragment", "sample") if slot.ready else ("start", "start")
+            reason = f"did not {doing} within {limit:g} s (fault_tolerance: {name}_timeout_s)"
+            self._fail(slot, reason, None)
+
+    def _fail(self, slot: Slot, reason: str, error: Exception | None) -> None:
+        """Replace a runner after a pause, or raise EnvRunnerError where that is not borne any more."""
+        described = reason if error is None else f"{reason}:\n{error}"
+        slot.failures += 1
+        slot.first_error = described if slot.failures == 1 else slot.first_error
+        self._end(slot)
+        slot.restart_at = monotonic() + min(
+            self._tolerance.restart_delay_s * 2 ** (slot.failures - 1), MAX_DELAY_S
+        )
+        if (why := self._given_up(slot)) is not None:
+            text = f"env runner {slot.index} {described}\n{why}"
+            if slot.first_error != described:
+                text += f"; its first failure of these: it {slot.first_error}"
+            self._error = EnvRunnerError(text)
+            raise self._error from error
+
+    def _given_up(self, slot: Slot) -> str | None:
+        tolerance = self._tolerance
+        if not tolerance.restart:
+            return "It is not replaced, as fault_tolerance(restart_failed_env_runners=False) says"
+        if slot.failures >= tolerance.max_failures_in_a_row:
+            return (
+                f"It failed {slot.failures} times in a row without a fragment in between, which is all "
+                "that fault_tolerance(max_failures_in_a_row=...) bears"
+            )
+        if self.books.restarts >= tolerance.max_restarts:
+            return (
+                f"Runners were replaced {self.books.restarts} times, which is all that "
+                "fault_tolerance(max_num_env_runner_restarts=...) bears"
+            )
+        return None

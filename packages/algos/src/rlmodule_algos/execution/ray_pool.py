@@ -1,0 +1,263 @@
+"""Runners as Ray actors. The only file that knows Ray; importing it needs `rlmodule-algos[ray]`.
+
+By default a Ray of our own is started, which nobody else can reach: all of its sockets are on the
+loopback, without dashboard and usage statistics, in a folder that only this user can enter, and
+`RAY_ADDRESS` is not looked at. All pools of a process share it, and the last one to close ends it. An
+existing cluster is joined only where its address is given.
+
+Fragments and weights go through Ray's object store, from which arrays are read without a copy.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, cast
+from uuid import uuid4
+
+from rlmodule_algos.execution import ray_watchdog
+from rlmodule_algos.execution.engine import Process, Ref
+from rlmodule_algos.execution.messages import Delivery, Request, Snapshot
+from rlmodule_algos.execution.remote_runner import MakeActing, RemoteRunner
+from rlmodule_algos.settings import ConfigError
+
+try:
+    import ray
+    from ray import cloudpickle
+except ImportError as missing:
+    raise ImportError(
+        "env_runners(num_env_runners=...) above 0 needs Ray, which is not installed: "
+        "pip install 'rlmodule-algos[ray]'",
+        name=missing.name,
+    ) from missing
+
+TOKEN = "RLMODULE_RAY_TOKEN"  # in the environment of every process of a private Ray
+LOOPBACK = "127.0.0.1"
+CLEANED_UP_S = 5.0  # to wait for the watchdog
+_lock = threading.RLock()
+
+
+class RayRunner:
+    """The actor: a `RemoteRunner` and the snapshot that it has."""
+
+    def __init__(self, make: bytes, index: int, incarnation: int, seed: int) -> None:
+        made: MakeActing = cloudpickle.loads(make)
+        self._runner = RemoteRunner(made, index, incarnation, seed)
+
+    def ready(self) -> int:
+        """Return the process id; called first, it is there once environments and modules are made."""
+        return os.getpid()
+
+    def sample(self, request: Request, snapshot_number: int, snapshot: list[Ref]) -> Delivery:
+        """Sample; the snapshot comes in a list, so that it is read only if it is new."""
+        if self._runner.lacks(snapshot_number):
+            self._runner.apply(cast(Snapshot, ray.get(snapshot[0])))
+        return self._runner.sample(request)
+
+
+class RayEngine:
+    """Starts actors, on a Ray of our own or on the cluster that `address` names."""
+
+    def __init__(self, make: MakeActing, *, num_env_runners: int, address: str | None) -> None:
+        try:
+            pickled = cloudpickle.dumps(make)
+        except Exception as error:  # whatever the pickling of a user's object raises
+            raise ConfigError(
+                "env_runners: the config cannot be sent to env runners in other processes; an environment "
+                f"or a module in it cannot be pickled: {type(error).__name__}: {error}"
+            ) from error
+        self._session: Session | None = Session.enter(address, num_env_runners)
+        self._token = self._session.token
+        place = {"num_cpus": 0} if address is None else {"num_cpus": 1, "scheduling_strategy": "SPREAD"}
+        self._actor = ray.remote(max_restarts=0, max_task_retries=0, **place)(RayRunner)
+        self._make = ray.put(pickled)
+
+    def start(self, index: int, incarnation: int, seed: int) -> Process:
+        """Start an actor."""
+        handle: Any = self._actor.remote(self._make, index, incarnation, seed)
+        return Process(handle, handle.ready.remote())
+
+    def put(self, snapshot: Snapshot) -> Ref:
+        """Store a snapshot."""
+        return ray.put(snapshot)
+
+    def sample(self, process: Process, request: Request, snapshot_number: int, snapshot: Ref) -> Ref:
+        """Ask an actor for a fragment."""
+        return process.handle.sample.remote(request, snapshot_number, [snapshot])
+
+    def wait(self, refs: Sequence[Ref], timeout: float) -> list[Ref]:
+        """Return what is there; waiting for the first does not hide the others."""
+        if not ray.wait(list(refs), num_returns=1, timeout=timeout)[0]:
+            return []
+        ready: list[Ref] = ray.wait(list(refs), num_returns=len(refs), timeout=0)[0]
+        return ready
+
+    def get(self, ref: Ref) -> Any:
+        """Return a result, or raise as Ray does."""
+        return ray.get(ref)
+
+    def kill(self, process: Process, pid: int | None) -> None:
+        """End an actor. On a Ray of our own also one that was stopped and cannot obey."""
+        if self._session is not None and self._session.alive:
+            ray.kill(process.handle)
+            if pid is not None and self._token is not None and ray_watchdog.is_marked(pid, self._token):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        """Leave the session."""
+        if self._session is not None:
+            session, self._session = self._session, None
+            session.leave()
+
+
+class Session:
+    """The connection to Ray that all pools of this process share; the last to leave ends it."""
+
+    current: Session | None = None
+
+    def __init__(self, address: str | None, num_env_runners: int) -> None:
+        self.address = address
+        self.token: bytes | None = None
+        self._users = 0
+        self._ours = not ray.is_initialized()
+        self._watchdog: subprocess.Popen[bytes] | None = None
+        if not self._ours:
+            self._require_meant(address)
+        elif address is None:
+            self._start(num_env_runners)
+        else:
+            with _sigterm_kept():
+                ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+
+    @classmethod
+    def enter(cls, address: str | None, num_env_runners: int) -> Session:
+        """Join the session, or begin it. Raises ConfigError if Ray is in use for something else."""
+        if address is not None and address.startswith("ray://"):
+            raise ConfigError(
+                f"env_runners: ray_address={address!r}: Ray Client is not supported; run this program on a "
+                "node of the cluster and pass 'auto', or its 'host:port'"
+            )
+        with _lock:
+            session = cls.current
+            if session is not None and session.alive and session.address != address:
+                raise ConfigError(
+                    f"env_runners: ray_address={address!r}: another algorithm of this process uses Ray with "
+                    f"ray_address={session.address!r}; stop() it first"
+                )
+            if session is None or not session.alive:
+                session = cls.current = cls(address, num_env_runners)
+            session._users += 1
+            return session
+
+    @property
+    def alive(self) -> bool:
+        """Whether Ray is there still: somebody may have called `ray.shutdown()`."""
+        return bool(ray.is_initialized())
+
+    def leave(self) -> None:
+        """End what was begun here once nobody uses it."""
+        with _lock:
+            self._users -= 1
+            if self._users:
+                return
+            if Session.current is self:
+                Session.current = None
+            if self._ours:
+                ray.shutdown()
+            if self._watchdog is not None and self._watchdog.stdin is not None:
+                self._watchdog.stdin.close()
+                with suppress(subprocess.TimeoutExpired):  # it goes on by itself
+                    self._watchdog.wait(CLEANED_UP_S)
+
+    def _require_meant(self, address: str | None) -> None:
+        """Use a connection that the program made itself only where it says so."""
+        found = ray.get_runtime_context().gcs_address
+        if address not in ("auto", found):
+            raise ConfigError(
+                f"env_runners: this process is connected to Ray at {found} already, and ray_address is "
+                f"{address!r}; pass ray_address='auto' to use it, or call ray.shutdown() first"
+            )
+
+    def _start(self, num_env_runners: int) -> None:
+        token = uuid4().hex
+        folder = tempfile.mkdtemp(prefix=f"rlm-{os.getpid()}-", dir=_short_folder())  # 0700
+        self.token = token.encode()
+        command = [sys.executable, "-I", "-S", ray_watchdog.__file__, token, folder]
+        self._watchdog = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+        try:
+            with _sigterm_kept(), _loopback_only(), _environment(**{TOKEN: token}):
+                ray.init(
+                    address="local",
+                    num_cpus=max(1, num_env_runners),
+                    include_dashboard=False,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    _node_ip_address=LOOPBACK,
+                    _temp_dir=str(Path(folder, "ray")),  # Ray opens its folder to all
+                )
+            if (at := ray.util.get_node_ip_address()) != LOOPBACK:
+                raise RuntimeError(
+                    f"env_runners: Ray {ray.__version__} listens at {at}, not at {LOOPBACK} as it was told; "
+                    "use a version from 2.59 on that is known to, or start a cluster and pass ray_address"
+                )
+        except BaseException:
+            self._users = 1
+            self.leave()
+            raise
+
+
+@contextmanager
+def _loopback_only() -> Iterator[None]:
+    """Let Ray take the loopback for this machine's address, as it does where it allows no cluster.
+
+    With any other address its servers listen on all interfaces.
+    """
+    constants = ray._private.ray_constants
+    before, constants.ENABLE_RAY_CLUSTER = constants.ENABLE_RAY_CLUSTER, False
+    try:
+        with _environment(RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0", RAY_USAGE_STATS_ENABLED="0"):
+            yield
+    finally:
+        constants.ENABLE_RAY_CLUSTER = before
+
+
+@contextmanager
+def _environment(**variables: str) -> Iterator[None]:
+    """Set environment variables for what is started inside."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def _sigterm_kept() -> Iterator[None]:
+    """Keep the program's handler of SIGTERM, which `ray.init` would replace."""
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if in_main_thread and before is not None:
+            signal.signal(signal.SIGTERM, before)
+
+
+def _short_folder() -> str:
+    """Return a folder for temporary files whose path leaves room: that of a socket has 107 letters."""
+    usual = tempfile.gettempdir()
+    return usual if len(usual) <= 16 or not Path("/tmp").is_dir() else "/tmp"

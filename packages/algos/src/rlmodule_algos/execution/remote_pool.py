@@ -1,0 +1,176 @@
+"""Many runners elsewhere, seen as one."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+import numpy as np
+
+from rlmodule_algos.batching import Fragment
+from rlmodule_algos.execution.engine import Engine
+from rlmodule_algos.execution.fleet import FaultTolerance, Fleet
+from rlmodule_algos.execution.messages import Added, Delivery, Receipt, Snapshot
+from rlmodule_algos.sampling import MergedEpisodes
+from rlmodule_core import SingleAgentRLModuleSpec
+from rlmodule_core.module import State
+
+KEPT_RECEIPTS = 10_000
+
+
+class RemotePool:
+    """Runs `num_env_runners` runners on an engine.
+
+    Synchronous, all runners sample a batch together, on the same weights, and rest while it is learned
+    from. Asynchronous (`requests_in_flight` given), each has that many requests before it at any time,
+    and `sample` returns what has come: no more than that many fragments of a runner wait, so neither side
+    can run away from the other.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        num_env_runners: int,
+        learns: Callable[[], Collection[str]],
+        tolerance: FaultTolerance,
+        seed: int,
+        requests_in_flight: int | None = None,
+        steps_per_request: int | None = None,
+    ) -> None:
+        self.episodes = MergedEpisodes()
+        self.env_seconds = 0.0
+        self.receipts: deque[Receipt] = deque(maxlen=KEPT_RECEIPTS)  # of what `sample` returned, latest last
+        self._engine = engine
+        self._learns = learns
+        self._rng = np.random.default_rng(seed)
+        self._requests_in_flight = requests_in_flight
+        self._steps_per_request = steps_per_request
+        self._added: dict[str, Added] = {}
+        self._num_added = 0
+        self._version: int | None = None
+        self._num_snapshots = 0
+        self._closed = False
+        self._fleet = Fleet(engine, num_env_runners, tolerance, self._draw_seed)
+        self._fleet.start()
+
+    def broadcast(self, version: int, get_weights: Callable[[], State]) -> None:
+        """Copy and send the weights, once a version; requests that wait already keep theirs."""
+        if version != self._version:
+            self._version = version
+            self._num_snapshots += 1
+            added = dict(self._added)
+            self._fleet.broadcast(
+                Snapshot(self._num_snapshots, version, get_weights(), added, tuple(self._learns()))
+            )
+
+    def sample(self, num_env_steps: int) -> dict[str, list[Fragment]]:
+        """Return fragments of `num_env_steps` environment steps or a little more, in order of runners.
+
+        Asynchronous: in the order in which they came. Raises EnvRunnerError if runners fail too often.
+        """
+        if self._closed:
+            raise RuntimeError("sample: this pool was closed")
+        if self._requests_in_flight is None:
+            deliveries = self._sample_together(num_env_steps)
+        else:
+            deliveries = self._take_arrived(num_env_steps)
+        by_module: dict[str, list[Fragment]] = {}
+        for delivery in deliveries:
+            self.receipts.append(delivery.receipt)
+            self.episodes.add(delivery.episodes)
+            self.env_seconds += delivery.env_seconds
+            for module_id, fragment in delivery.fragments.items():
+                by_module.setdefault(module_id, []).append(fragment)
+        return by_module
+
+    def _sample_together(self, num_env_steps: int) -> list[Delivery]:
+        """Give each runner an equal share; the share of one that fails goes to whoever is free first."""
+        fleet = self._fleet
+        if fleet.num_in_flight:  # of a call that was interrupted, so sampled with older weights
+            fleet.refuse_asked()
+        shares = deque([max(1, num_env_steps // len(fleet.slots))] * len(fleet.slots))
+        wanted = len(shares)
+        while len(fleet.arrived) < wanted:
+            for slot in fleet.slots:
+                usable = slot.ready or (slot.process is not None and not fleet.num_ready)
+                if shares and usable and not slot.asked:
+                    fleet.ask(slot, shares.popleft())
+            fleet.poll()
+            shares += fleet.lost
+            fleet.lost.clear()
+        deliveries = [fleet.take() for _ in range(wanted)]
+        return sorted(deliveries, key=lambda delivery: delivery.receipt)
+
+    def _take_arrived(self, num_env_steps: int) -> list[Delivery]:
+        taken, steps = list[Delivery](), 0
+        while steps < num_env_steps:
+            self._fill_up(num_env_steps)
+            if self._fleet.arrived:
+                taken.append(self._fleet.take())
+                steps += taken[-1].receipt.num_env_steps
+            else:
+                self._fleet.poll()
+                self._fleet.lost.clear()  # others will be asked for in their place
+        self._fill_up(num_env_steps)
+        return taken
+
+    def _fill_up(self, num_env_steps: int) -> None:
+        """Ask every runner for so much that it has something to do while the learner learns."""
+        size = self._steps_per_request or num_env_steps
+        waiting = Counter(delivery.receipt.runner for delivery in self._fleet.arrived)
+        for slot in self._fleet.slots:
+            waiting[slot.index] += len(slot.asked)
+            while slot.process is not None and waiting[slot.index] < (self._requests_in_flight or 1):
+                self._fleet.ask(slot, size)
+                waiting[slot.index] += 1
+
+    def add_module(self, module_id: str, module_spec: SingleAgentRLModuleSpec | None) -> None:
+        """Let runners build the module when they get its first weights."""
+        self._num_added += 1
+        self._added[module_id] = Added(self._num_added, module_spec)
+        self._version = None  # whose weights must be sent again, with the new module's
+
+    def remove_module(self, module_id: str) -> None:
+        """Let runners forget the module when they get the next weights; what it acted in is given out."""
+        self._added.pop(module_id, None)
+        self._version = None
+
+    def health(self) -> dict[str, int]:
+        """Return the keys of `health_of_one`, counted over the life of the pool."""
+        books = self._fleet.books
+        return {
+            "num_healthy_env_runners": self._fleet.num_ready,
+            "num_restarts": books.restarts,
+            "num_fragments_requested": books.requested,
+            "num_fragments_delivered": books.delivered,
+            "num_dropped_fragments": books.dropped,
+            "num_fragments_in_flight": self._fleet.num_in_flight,
+        }
+
+    def get_state(self) -> dict[str, Any]:
+        """Return the generator that runners are seeded from, and the episodes.
+
+        Not kept: environments, generators and counters of single runners, and what is in flight.
+        """
+        return {"rng": self._rng.bit_generator.state, "episodes": self.episodes.get_state()}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Set it; what is in flight is dropped, and every runner starts over with a seed of its own."""
+        self._rng.bit_generator.state = state["rng"]
+        self.episodes.set_state(state["episodes"])
+        self._version = None
+        self._fleet.start_over()
+
+    def close(self) -> None:
+        """End every runner; calling it again does nothing."""
+        if not self._closed:
+            self._closed = True
+            try:
+                self._fleet.kill()
+            finally:
+                self._engine.close()
+
+    def _draw_seed(self) -> int:
+        return int(self._rng.integers(2**31))
