@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -85,12 +86,10 @@ def without_holes(fragment: Fragment, holes: BoolArray) -> Fragment:
     rows = np.arange(holes.shape[1])
     lengths = len(holes) - holes.sum(axis=0)
     position = np.cumsum(~holes, axis=0) - 1  # of each real step after closing
+    close = partial(map_nest, lambda array: array[order, rows])
 
     def moved(index: IntArray) -> IntArray:
         return np.stack([position[index[:, 0], index[:, 1]], index[:, 1]], axis=1)
-
-    def close(column: Nest) -> Nest:
-        return map_nest(lambda array: array[order, rows], column)
 
     def close_obs(array: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
         closed = np.concatenate([array[:-1][order, rows], array[-1:]])
