@@ -81,7 +81,7 @@ class TorchRecurrentEncoder(TorchLayer):
             return self._one_step(sizes, obs, state, mask, is_first)
         # the one wait for the device: where sequences start and end decides what is computed
         real = np.ones(sizes, bool) if mask is None else as_array(mask.bool())
-        first = np.zeros(sizes, bool) if is_first is None else as_array(is_first.bool()) & real
+        first = np.zeros(sizes, bool) if is_first is None else as_array(is_first.bool())
         if not real.all() or first[:, 1:].any():
             return self._packed(sizes, obs, state, _sequences(real, first))
         start = state if is_first is None else self._reset(state, is_first[:, 0].bool())
