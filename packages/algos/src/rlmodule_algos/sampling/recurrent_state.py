@@ -22,7 +22,9 @@ class CarriedState:
 
     def __init__(self, module: RLModule, num_rows: int) -> None:
         self._initial = module.get_initial_state()
-        self.now: Nest = map_nest(lambda leaf: np.repeat(np.asarray(leaf)[None], num_rows, axis=0), self._initial)
+        self.now: Nest = map_nest(
+            lambda leaf: np.repeat(np.asarray(leaf)[None], num_rows, axis=0), self._initial
+        )
 
     def advance(self, state: Nest, begins: Array | None = None) -> None:
         """Take over the state after a step; rows where an episode `begins` next start afresh."""
