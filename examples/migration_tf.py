@@ -11,8 +11,10 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import gymnasium as gym
+import numpy as np
 import tensorflow as tf
 
+from rlmodule_algos import Policy
 from rlmodule_core import NestedDict, RLModuleConfig
 from rlmodule_tf import TfCategorical, TfDeterministic, TfRLModule, TfUpdater
 
@@ -50,9 +52,20 @@ def play(module: MyRLModule, env: gym.Env[Any, Any]) -> float:
     return total
 
 
+def compute(module: MyRLModule) -> None:
+    """Call what `Policy` had, NumPy in and out; `explore` chooses a forward. See `algorithm.get_policy()`."""
+    policy, obs = Policy(module, seed=0), np.eye(4, dtype=np.float32)
+    drawn, _, extra = policy.compute_actions(obs, explore=True)
+    logp = policy.compute_log_likelihoods(drawn, obs)
+    print(f"explored: {drawn.tolist()}, log-likelihoods as drawn: {np.allclose(logp, extra['action_logp'])}")
+    greedy, _, _ = policy.compute_actions_from_input_dict({"obs": obs}, explore=False)
+    single = [int(policy.compute_single_action(row, explore=False).actions) for row in obs]
+    print(f"greedy: {greedy.tolist()}, one by one: {single}")
+
+
 def main() -> None:
     """Imitate a rule that balances CartPole: push to the side to which the pole moves."""
-    tf.random.set_seed(0)
+    tf.keras.utils.set_random_seed(1)
     env = gym.make("CartPole-v1")
     module = MyRLModule(
         RLModuleConfig(observation_space=env.observation_space, action_space=env.action_space)
@@ -69,6 +82,7 @@ def main() -> None:
     for _ in range(100):
         result = updater.step({"obs": obs, "actions": actions}, {"lr": 1e-2})
     print(f"after:  return {play(module, env):.0f}, loss {result.loss.total_loss:.3f}")
+    compute(module)
 
 
 if __name__ == "__main__":

@@ -104,10 +104,42 @@ def test_ppo_trains_a_module_of_ones_own_and_one_of_ones_own_catalog(framework: 
 
 @by_framework
 def test_a_module_with_two_forwards_learns_by_imitation(framework: str) -> None:
-    before, after, loss = numbers(printed(f"migration_{framework}.py"))
+    first, second, explored, greedy = printed(f"migration_{framework}.py")
+    before, after, loss = numbers([first, second])
 
     assert before < 50 < 150 <= after
     assert loss < 0.1  # at the start it is log 2
+    assert explored.endswith("log-likelihoods as drawn: True")
+    assert re.fullmatch(r"greedy: (\[[01, ]+\]), one by one: \1", greedy)
+
+
+@by_framework
+def test_one_module_class_is_cloned_for_one_agent_and_for_two(framework: str) -> None:
+    one, two = printed(f"behaviour_cloning_{framework}.py")
+
+    assert re.fullmatch(r"one: validation loss \{'default_policy': 0\.\d+\}, return \d+", one)
+    assert re.fullmatch(r"two: validation loss \{'agent_0': 0\.\d+, 'agent_1': 0\.\d+\}, return \d+", two)
+
+
+NEUTRAL = pytest.mark.parametrize("example", ["clone_a_policy", "ppo_lstm", "independent_agents"])
+
+
+@NEUTRAL
+def test_an_example_without_a_framework_in_its_name_runs_in_tensorflow_too(example: str) -> None:
+    in_torch = printed(f"{example}.py")
+    in_tf = run(
+        "-c", f"from {example} import main; main(1, framework='tf')", cwd=ROOT / "examples"
+    ).splitlines()
+
+    assert [line.split()[0] for line in in_tf] == [line.split()[0] for line in in_torch]
+
+
+def test_of_independent_agents_only_the_module_that_is_trained_moves() -> None:
+    learner, frozen, learned = printed("independent_agents.py")
+
+    assert re.fullmatch(r"learner: return \d+\.\d, moved: True", learner)
+    assert re.fullmatch(r"frozen: return \d+\.\d, moved: False", frozen)
+    assert learned == "learned: ['learner']"
 
 
 def test_checkpoints_are_three_files_and_are_followed_only_to_classes_that_are_known() -> None:

@@ -2,22 +2,30 @@
 
 from rlmodule_algos.__about__ import __version__
 from rlmodule_algos.algorithm import Algorithm
+from rlmodule_algos.appo import APPO, APPOConfig
 from rlmodule_algos.bc import BC, BCConfig
 from rlmodule_algos.config import AlgorithmConfig
 from rlmodule_algos.envs import EnvError, MultiAgentCartPole, MultiAgentEnv
+from rlmodule_algos.impala import Impala, ImpalaConfig
+from rlmodule_algos.policy import Policy
 from rlmodule_algos.ppo import PPO, PPOConfig
 from rlmodule_algos.settings import ConfigError
 
 __all__ = [
+    "APPO",
     "BC",
     "PPO",
+    "APPOConfig",
     "Algorithm",
     "AlgorithmConfig",
     "BCConfig",
     "ConfigError",
     "EnvError",
+    "Impala",
+    "ImpalaConfig",
     "MultiAgentCartPole",
     "MultiAgentEnv",
     "PPOConfig",
+    "Policy",
     "__version__",
 ]
