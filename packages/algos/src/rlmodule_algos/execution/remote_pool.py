@@ -86,19 +86,25 @@ class RemotePool:
         return by_module
 
     def _sample_together(self, num_env_steps: int) -> list[Delivery]:
-        """Give each runner an equal share; the share of one that fails goes to whoever is free first."""
+        """Give each runner its share; that of one that fails goes to whoever is free first."""
         fleet = self._fleet
         if fleet.num_in_flight:  # of a call that was interrupted, so sampled with older weights
             fleet.refuse_asked()
-        shares = deque([max(1, num_env_steps // len(fleet.slots))] * len(fleet.slots))
-        wanted = len(shares)
+        size, wanted = max(1, num_env_steps // len(fleet.slots)), len(fleet.slots)
+        if self._steps_per_request is not None:
+            size, wanted = self._steps_per_request, max(1, -(-num_env_steps // self._steps_per_request))
+        own = [deque([size] * len(range(slot.index, wanted, len(fleet.slots)))) for slot in fleet.slots]
+        for_all: deque[int] = deque()
         while len(fleet.arrived) < wanted:
             for slot in fleet.slots:
-                usable = slot.ready or (slot.process is not None and not fleet.num_ready)
-                if shares and usable and not slot.asked:
+                replaced = slot.incarnation > 1 and not slot.ready and fleet.num_ready
+                if slot.process is None or replaced:
+                    for_all += own[slot.index]
+                    own[slot.index].clear()
+                elif not slot.asked and (shares := own[slot.index] or for_all):
                     fleet.ask(slot, shares.popleft())
             fleet.poll()
-            shares += fleet.lost
+            for_all += fleet.lost
             fleet.lost.clear()
         deliveries = [fleet.take() for _ in range(wanted)]
         return sorted(deliveries, key=lambda delivery: delivery.receipt)

@@ -1,0 +1,157 @@
+"""The Ray that is started by default is out of reach for others, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from time import monotonic, sleep
+from typing import IO
+
+import pytest
+
+pytestmark = [
+    pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed"),
+    pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="what is open is read from /proc"),
+]
+
+DRIVER = """
+import signal, sys
+import gymnasium as gym
+from rlmodule_algos import PPOConfig
+
+def handler(*_): pass
+
+def make(_):
+    def one(): return gym.make("CartPole-v1")
+    return gym.vector.AsyncVectorEnv([one, one])  # has processes of its own
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, handler)
+    config = PPOConfig().environment(make).env_runners(num_env_runners=2)
+    algorithm = config.training(train_batch_size=128, model={"fcnet_hiddens": [8]}).build()
+    algorithm.train()
+    assert signal.getsignal(signal.SIGTERM) is handler
+    print("trained", flush=True)
+    if sys.stdin.readline() == "stop\\n":
+        algorithm.stop()
+        print("stopped", flush=True)
+        sys.stdin.readline()
+"""
+
+
+def parents() -> dict[int, int]:
+    """Return the parent of every process."""
+    found = {}
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = entry.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if fields[0] != "Z":
+            found[int(entry.parent.name)] = int(fields[1])
+    return found
+
+
+def descendants(root: int) -> set[int]:
+    parent_of, found = parents(), {root}
+    while new := {pid for pid, parent in parent_of.items() if parent in found} - found:
+        found |= new
+    return found - {root}
+
+
+def listening(pids: set[int]) -> set[str]:
+    """Return the addresses, in hexadecimal, on which processes wait for connections."""
+    inodes = {}
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        for line in Path(table).read_text().splitlines()[1:] if Path(table).exists() else ():
+            fields = line.split()
+            if fields[3] == "0A":
+                inodes[fields[9]] = fields[1].partition(":")[0]
+    found = set()
+    for pid in pids:
+        for link in Path(f"/proc/{pid}/fd").glob("*"):
+            try:
+                match = re.fullmatch(r"socket:\[(\d+)\]", os.readlink(link))
+            except OSError:
+                continue
+            if match and match[1] in inodes:
+                found.add(inodes[match[1]])
+    return found
+
+
+LOOPBACKS = {
+    "0100007F",  # 127.0.0.1
+    "0000000000000000FFFF00000100007F",  # the same in IPv6's clothes
+    "00000000000000000000000001000000",  # ::1
+}
+
+
+@pytest.fixture
+def driver() -> Iterator[subprocess.Popen[str]]:
+    """A program that has trained an iteration on two runners, told to join a cluster that is none of ours."""
+    environment = {**os.environ, "RAY_ADDRESS": "192.0.2.77:6379"}
+    started = subprocess.Popen(
+        [sys.executable, "-c", DRIVER],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+    try:
+        assert opened(started.stdout).readline() == "trained\n"
+        yield started
+    finally:
+        started.kill()
+        started.communicate()
+
+
+def opened(stream: IO[str] | None) -> IO[str]:
+    assert stream is not None
+    return stream
+
+
+def folders(pid: int) -> list[Path]:
+    return list(Path("/tmp").glob(f"rlm-{pid}-*"))
+
+
+def test_it_listens_on_the_loopback_alone_ignores_ray_address_and_ends_with_stop(
+    driver: subprocess.Popen[str],
+) -> None:
+    pids = descendants(driver.pid)
+    addresses = listening(pids | {driver.pid})
+    (folder,) = folders(driver.pid)
+    mode = stat.S_IMODE(folder.stat().st_mode)
+    begin = monotonic()
+    print("stop", file=opened(driver.stdin), flush=True)
+
+    assert opened(driver.stdout).readline() == "stopped\n"
+    assert monotonic() - begin < 10
+    assert not descendants(driver.pid)
+    assert not pids & set(parents())
+    assert not folder.exists()
+    assert len(pids) >= 6  # Ray's own, two runners, and two environments of each
+    assert addresses
+    assert addresses <= LOOPBACKS
+    assert mode == 0o700
+
+
+def test_nothing_is_alive_fifteen_seconds_after_the_driver_was_killed(
+    driver: subprocess.Popen[str],
+) -> None:
+    pids = descendants(driver.pid)
+    driver.send_signal(signal.SIGKILL)
+    driver.wait()
+    end = monotonic() + 15
+    while (alive := pids & set(parents())) and monotonic() < end:
+        sleep(0.2)
+
+    assert not alive
+    assert not folders(driver.pid)
+    assert len(pids) >= 6
