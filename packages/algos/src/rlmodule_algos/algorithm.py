@@ -118,7 +118,7 @@ class Algorithm(abc.ABC, Generic[Config]):
 
     def _few_threads(self) -> AbstractContextManager[None]:
         """Compute with one thread inside if batches are small."""
-        return self.framework.bridge.threads(1 if self.config.minibatch_size <= SMALL_BATCH else None)
+        return self.framework.bridge.threads(1 if self.config.rows_of_a_step <= SMALL_BATCH else None)
 
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:

@@ -59,6 +59,8 @@ class AlgorithmConfig:
     """
 
     training_settings: ClassVar[type] = TrainingSettings
+    hints: ClassVar[Mapping[str, str]] = {}
+    """What to say of settings that other algorithms have, beside `RENAMED`."""
 
     def __init__(self) -> None:
         self._frozen = False
@@ -69,6 +71,7 @@ class AlgorithmConfig:
         self.model: Mapping[str, Any] = {}
         self.num_env_runners: int = 0  # in processes of their own, on Ray; 0: one in this process
         self.num_envs_per_env_runner: int = 8
+        self.rollout_fragment_length: int | None = None  # steps of each environment; None: from the batch
         self.max_requests_in_flight_per_env_runner: int = 2  # of algorithms that do not wait for runners
         self.ray_address: str | None = None  # None: a Ray of our own, which nobody else can reach
         self.num_learners: Literal[0] = 0  # beside the one in this process
@@ -89,8 +92,6 @@ class AlgorithmConfig:
         self.lr: float | Schedule = 3e-4
         self.gamma: float = 0.99
         self.train_batch_size: int = 2048  # env steps an iteration
-        self.minibatch_size: int = 128  # rows
-        self.num_epochs: int = 10
         self.grad_clip: float | None = 0.5
         self.grad_clip_by: Literal["value", "norm", "global_norm"] = "global_norm"
         self.adam_epsilon: float = 1e-5
@@ -123,6 +124,7 @@ class AlgorithmConfig:
     def env_runners(self, **settings: Unpack[EnvRunnerSettings]) -> Self:
         """Say how much is sampled side by side: `num_envs_per_env_runner` in each of `num_env_runners`.
 
+        `rollout_fragment_length`: the steps of each environment that are handed over at once.
         `ray_address`: an existing cluster, as "host:port" or "auto"; see docs/distributed.md.
         """
         return self._set("env_runners", EnvRunnerSettings, settings)
@@ -209,18 +211,19 @@ class AlgorithmConfig:
         """Raise ConfigError for settings that exclude one another."""
         if self.env is None:
             raise ConfigError("build: no environment; call .environment('CartPole-v1'), say, first")
-        if self.minibatch_size > self.train_batch_size:
-            raise ConfigError(
-                f"training: minibatch_size ({self.minibatch_size}) is larger than "
-                f"train_batch_size ({self.train_batch_size})"
-            )
+
+    @property
+    def rows_of_a_step(self) -> int:
+        """About how many rows an optimizer step takes."""
+        return self.train_batch_size
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Check what is assigned as the setters do."""
         self._require_unfrozen(name)
         value = plain(value)
         if not name.startswith("_"):
-            check_settings(type(self).__name__, self._declared(), {name: value}, renamed=RENAMED)
+            renamed = {**RENAMED, **self.hints}
+            check_settings(type(self).__name__, self._declared(), {name: value}, renamed=renamed)
         super().__setattr__(name, value)
 
     def _set(
@@ -228,7 +231,7 @@ class AlgorithmConfig:
     ) -> Self:
         self._require_unfrozen(where)
         values = {name: plain(value) for name, value in settings.items()}
-        renamed = {**self._homes(), **RENAMED}
+        renamed = {**self._homes(), **RENAMED, **self.hints}
         check_settings(where, declared_settings(declared), values, renamed=renamed, problems=problems)
         vars(self).update({name: value for name, value in values.items() if not name.startswith("_")})
         return self

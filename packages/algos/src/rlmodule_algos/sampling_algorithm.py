@@ -33,7 +33,7 @@ class SamplingAlgorithm(Algorithm[Config]):
         runner = world.runner(
             self.modules, self.framework.bridge, learns=lambda: self.learner.trained, seed=seed
         )
-        self.pool = LocalPool(runner)
+        self.pool = LocalPool(runner, fragment_length=self.config.rollout_fragment_length)
 
     def _make_remote_pool(self, seed: int) -> SamplerPool:
         from rlmodule_algos.execution.ray_pool import RayEngine
@@ -52,8 +52,9 @@ class SamplingAlgorithm(Algorithm[Config]):
         )
 
     def _steps_per_request(self) -> int | None:
-        """Environment steps of a runner's fragment where `asynchronous`; None: as many as are sampled."""
-        return None
+        """Environment steps of a runner's fragment; None: its share of what is sampled."""
+        length = self.config.rollout_fragment_length
+        return None if length is None else length * self.config.num_envs_per_env_runner
 
     def sample_together(self) -> dict[str, list[Fragment]]:
         """Return fragments of `train_batch_size` steps that all runners sampled with the weights of now."""

@@ -53,9 +53,16 @@ def advantage_batch(
     }
     if evaluation.dist_inputs is not None:
         columns[Columns.ACTION_DIST_INPUTS] = evaluation.dist_inputs
-    if evaluation.index is None:
+    return rows_to_learn(columns, evaluation.index, fragment)
+
+
+def rows_to_learn(
+    columns: dict[str, Nest], index: SequenceIndex | None, fragment: Fragment
+) -> dict[str, Nest]:
+    """Return `[T, B, ...]` columns as rows: real steps, or the sequences of a stateful module's `index`."""
+    if index is None:
         return {name: fragment.real(column) for name, column in columns.items()}
-    return _sequences(columns, evaluation.index, fragment)
+    return _sequences(columns, index, fragment)
 
 
 def _sequences(columns: dict[str, Nest], index: SequenceIndex, fragment: Fragment) -> dict[str, Nest]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Self, TypedDict, Unpack
 
-from rlmodule_algos.config import AlgorithmConfig, TrainingSettings
+from rlmodule_algos.minibatch_config import MinibatchConfig, MinibatchSettings
 from rlmodule_algos.settings import Range
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ class OfflineDataSettings(TypedDict, total=False):
     validation_fraction: Annotated[float, Range(0, 0.9)]
 
 
-class BCConfig(AlgorithmConfig):
+class BCConfig(MinibatchConfig):
     """BC's settings. The environment is there for its spaces, and to evaluate.
 
     A schedule counts recorded steps that were learned from.
@@ -36,7 +36,7 @@ class BCConfig(AlgorithmConfig):
         self.input_: Any = None  # None: only to evaluate or load
         self.validation_fraction: float = 0.1  # of the episodes
 
-    def training(self, **settings: Unpack[TrainingSettings]) -> Self:
+    def training(self, **settings: Unpack[MinibatchSettings]) -> Self:
         """Set hyperparameters; all but `gamma`. A schedule is `[[step, value], ...]`."""
         problems = ["gamma: BC discounts nothing; leave it out"] if "gamma" in settings else []
         return self._set("training", self.training_settings, settings, problems=problems)

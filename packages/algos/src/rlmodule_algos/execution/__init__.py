@@ -1,8 +1,18 @@
 """Where sampling runs: in this process, or where the machine ends, elsewhere."""
 
+from rlmodule_algos.execution.circular_buffer import CircularBuffer, SampledBatch
 from rlmodule_algos.execution.errors import EnvRunnerError
 from rlmodule_algos.execution.fleet import FaultTolerance
-from rlmodule_algos.execution.pool import LocalPool, SamplerPool
+from rlmodule_algos.execution.pool import LocalPool, OwnModules, SamplerPool
 from rlmodule_algos.execution.remote_pool import RemotePool
 
-__all__ = ["EnvRunnerError", "FaultTolerance", "LocalPool", "RemotePool", "SamplerPool"]
+__all__ = [
+    "CircularBuffer",
+    "EnvRunnerError",
+    "FaultTolerance",
+    "LocalPool",
+    "OwnModules",
+    "RemotePool",
+    "SampledBatch",
+    "SamplerPool",
+]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from rlmodule_algos.batching import Fragment
 from rlmodule_algos.sampling import Episodes, Runner
-from rlmodule_core import SingleAgentRLModuleSpec
+from rlmodule_core import MultiAgentRLModule, RLModule, SingleAgentRLModuleSpec
 from rlmodule_core.module import State
 
 
@@ -53,14 +54,28 @@ class SamplerPool(Protocol):
         """Release every runner; calling it again does nothing."""
 
 
-class LocalPool:
-    """One runner in this process, acting with the very modules that learn.
+@dataclass(frozen=True)
+class OwnModules:
+    """Modules that only act: a copy of those that learn, which `broadcast` refreshes."""
 
-    So there is nothing to copy: `broadcast` only notes the version.
+    modules: MultiAgentRLModule
+    build: Callable[[str, SingleAgentRLModuleSpec | None], RLModule]  # of one that joins later
+
+
+class LocalPool:
+    """One runner in this process.
+
+    Without `own` it acts with the very modules that learn, so there is nothing to copy: `broadcast` only
+    notes the version. `fragment_length` is how many steps each environment takes in a fragment; None: as
+    many as are asked for.
     """
 
-    def __init__(self, runner: Runner) -> None:
+    def __init__(
+        self, runner: Runner, *, own: OwnModules | None = None, fragment_length: int | None = None
+    ) -> None:
         self.runner = runner
+        self._own = own
+        self._fragment_length = fragment_length
         self._version = 0
         self._closed = False
         self._fragments = 0
@@ -76,21 +91,37 @@ class LocalPool:
         return self.runner.env_seconds
 
     def broadcast(self, version: int, get_weights: Callable[[], State]) -> None:
-        """Note the version of the weights that the shared modules have now."""
+        """Let what is sampled from now on bear the version, and copy the weights if they are not shared."""
+        if self._own is not None:
+            self._own.modules.set_state(get_weights())
         self._version = version
 
     def sample(self, num_env_steps: int) -> dict[str, list[Fragment]]:
-        """Return one fragment a module that acted, of `num_env_steps // num_envs` steps an environment."""
-        steps = max(1, num_env_steps // self.runner.num_envs)
-        collected = self.runner.collect(steps, weights_version=self._version)
-        self._fragments += 1
-        return {module_id: [fragment] for module_id, fragment in collected.items()}
+        """Return one fragment a module that acted, of `num_env_steps // num_envs` steps an environment.
+
+        With a `fragment_length`: as many fragments of it as `num_env_steps` need, the last one whole too.
+        """
+        length, count = max(1, num_env_steps // self.runner.num_envs), 1
+        if self._fragment_length is not None:
+            length = self._fragment_length
+            count = max(1, -(-num_env_steps // (length * self.runner.num_envs)))
+        by_module: dict[str, list[Fragment]] = {}
+        for _ in range(count):
+            collected = self.runner.collect(length, weights_version=self._version)
+            self._fragments += 1
+            for module_id, fragment in collected.items():
+                by_module.setdefault(module_id, []).append(fragment)
+        return by_module
 
     def add_module(self, module_id: str, module_spec: SingleAgentRLModuleSpec | None) -> None:
-        """Nothing: the runner sees it among the shared modules."""
+        """Build it beside the modules that act; the runner sees it among shared ones by itself."""
+        if self._own is not None:
+            self._own.modules.add_module(module_id, self._own.build(module_id, module_spec))
 
     def remove_module(self, module_id: str) -> None:
         """Let nobody act with a module any more."""
+        if self._own is not None:
+            self._own.modules.remove_module(module_id)
         self.runner.forget(module_id)
 
     def health(self) -> dict[str, int]:

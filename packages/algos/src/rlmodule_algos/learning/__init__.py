@@ -3,5 +3,15 @@
 from rlmodule_algos.learning.kl import adapted_kl_coefficient
 from rlmodule_algos.learning.learner import Learner, Limit, OptimizerSettings, UpdateResult
 from rlmodule_algos.learning.schedules import value_at
+from rlmodule_algos.learning.target_network import TargetNetworks, mixed_state
 
-__all__ = ["Learner", "Limit", "OptimizerSettings", "UpdateResult", "adapted_kl_coefficient", "value_at"]
+__all__ = [
+    "Learner",
+    "Limit",
+    "OptimizerSettings",
+    "TargetNetworks",
+    "UpdateResult",
+    "adapted_kl_coefficient",
+    "mixed_state",
+    "value_at",
+]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self, Unpack
 
-from rlmodule_algos.config import AlgorithmConfig, TrainingSettings
+from rlmodule_algos.minibatch_config import MinibatchConfig, MinibatchSettings
 from rlmodule_algos.settings import Fraction, NonNegativeFloat, PositiveFloat, Range, Schedule
 
 if TYPE_CHECKING:
     from rlmodule_algos.ppo.ppo import PPO
 
 
-class PPOTrainingSettings(TrainingSettings, total=False):
+class PPOTrainingSettings(MinibatchSettings, total=False):
     """Settings of `PPOConfig.training()`."""
 
     lambda_: Fraction
@@ -27,7 +27,7 @@ class PPOTrainingSettings(TrainingSettings, total=False):
     standardize_advantages: bool
 
 
-class PPOConfig(AlgorithmConfig):
+class PPOConfig(MinibatchConfig):
     """PPO's settings. The defaults learn small tasks; where they are the paper's, its table 3 says so.
 
     >>> PPOConfig().environment("CartPole-v1").training(lr=1e-3).lr

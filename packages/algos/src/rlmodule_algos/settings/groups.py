@@ -70,11 +70,16 @@ class TrainingSettings(TypedDict, total=False):
     lr: PositiveFloat | Schedule
     gamma: Fraction
     train_batch_size: PositiveInt
-    minibatch_size: PositiveInt
-    num_epochs: PositiveInt
     grad_clip: PositiveFloat | None
     grad_clip_by: Literal["value", "norm", "global_norm"]
     adam_epsilon: PositiveFloat
+
+
+class MinibatchSettings(TrainingSettings, total=False):
+    """Settings of `.training()` of the algorithms that take epochs of minibatches."""
+
+    minibatch_size: PositiveInt
+    num_epochs: PositiveInt
 
 
 class EnvRunnerSettings(TypedDict, total=False):
@@ -82,6 +87,7 @@ class EnvRunnerSettings(TypedDict, total=False):
 
     num_env_runners: NonNegativeInt
     num_envs_per_env_runner: PositiveInt
+    rollout_fragment_length: PositiveInt | None
     max_requests_in_flight_per_env_runner: PositiveInt
     ray_address: str | None
 

@@ -1,0 +1,251 @@
+"""What IMPALA and APPO share: those that act are a copy, a few updates behind those that learn.
+
+In one process the order is fixed, collect, learn, broadcast, so that a seed gives the same run. With
+runners elsewhere the same functions run while the runners go on sampling.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, TypeVar
+
+import numpy as np
+
+from rlmodule_algos.actor_learner.config import ActorLearnerConfig
+from rlmodule_algos.batching import (
+    LOG_RATIOS,
+    Evaluation,
+    Fragment,
+    VTraceSettings,
+    counted,
+    evaluate_fragment,
+    join_batches,
+    ratio_statistics,
+    steps_in_rows,
+    vtrace_batch,
+)
+from rlmodule_algos.execution import LocalPool, OwnModules, SampledBatch
+from rlmodule_algos.learning import value_at
+from rlmodule_algos.reporting import Result
+from rlmodule_algos.returns import explained_variance
+from rlmodule_algos.sampling import World
+from rlmodule_algos.sampling_algorithm import SamplingAlgorithm
+from rlmodule_core import (
+    Columns,
+    MultiAgentRLModule,
+    RLModule,
+    SingleAgentRLModuleSpec,
+    initial_weights_from,
+)
+from rlmodule_core.nest import Nest
+
+COUNTS = ("num_updates", "num_skipped_updates")  # are added up over the updates of an iteration
+EXTREMES = {"lag_min": min, "lag_max": max}
+
+
+Config = TypeVar("Config", bound=ActorLearnerConfig)
+
+
+class ActorLearner(SamplingAlgorithm[Config]):
+    """An algorithm that corrects for the age of the weights that acted."""
+
+    asynchronous = True
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self._version = 0  # updates so far
+        self._sent: int | None = None  # the version that acts; None: nothing was sent as yet
+        self._trained = 0  # environment steps that were learned from, each counted once
+        self._dropped = 0  # and those that never will be
+
+    def _start(self, world: World, seed: int) -> None:
+        if self.config.num_env_runners:
+            super()._start(world, seed)
+            return
+        acting = self._build_copies()
+        runner = world.runner(acting, self.framework.bridge, learns=lambda: self.learner.trained, seed=seed)
+        own = OwnModules(acting, self._build_copy)
+        self.pool = LocalPool(runner, own=own, fragment_length=self.config.rollout_fragment_length)
+
+    def _build_copies(self) -> MultiAgentRLModule:
+        """Return modules like those that learn, whose weights are still to be set."""
+        with self.framework.bridge.on_device(self.config.device), _any_weights():
+            return self._setup.build()
+
+    def _build_copy(self, module_id: str, module_spec: SingleAgentRLModuleSpec | None) -> RLModule:
+        with self.framework.bridge.on_device(self.config.device), _any_weights():
+            return self._setup.build_one(module_id, module_spec)
+
+    # --- the parts of a training step ---------------------------------------------------------
+
+    def collect(self) -> SampledBatch:
+        """Send the weights if it is time, and return what was sampled, `train_batch_size` steps or more."""
+        if self._sent is None or self._version - self._sent >= self.config.broadcast_interval:
+            with self.timed("broadcast_s"):
+                self.pool.broadcast(self._version, self.modules.get_state)
+            self._sent = self._version
+        before = self.env_steps
+        try:
+            with self.timed_sampling():
+                fragments = self.pool.sample(self.config.train_batch_size)
+        except BaseException:
+            self._dropped += self.env_steps - before
+            raise
+        return SampledBatch(fragments, self.env_steps - before)
+
+    def learn(self, batch: SampledBatch) -> dict[str, dict[str, float]]:
+        """Take one step with every module that has data; returns `{module id: results}`."""
+        if batch.uses <= 1:
+            self._trained += batch.num_env_steps
+        learned = {}
+        for module_id in self.learner.trained:
+            if fragments := batch.fragments.get(module_id):  # else its agents did not act
+                with self.timed("correct_s"):
+                    rows = self._batch(module_id, fragments)
+                if len(rows[Columns.ADVANTAGES]):  # else every step was burn-in
+                    learned[module_id] = {**self._learn(module_id, rows), **self._lags(fragments)}
+        self._version += 1
+        return learned
+
+    def _learn(self, module_id: str, batch: dict[str, Nest]) -> dict[str, float]:
+        config = self.config
+        coefficients = {
+            "lr": value_at(config.lr, self.env_steps),
+            "entropy_coeff": value_at(config.entropy_coeff, self.env_steps),
+            "kl_coeff": self._kl_coeff(module_id),
+        }
+        log_ratios = counted(batch, LOG_RATIOS)
+        statistics = ratio_statistics(log_ratios, config.vtrace_clip_rho_threshold)
+        update = self.learner.update(
+            module_id,
+            {name: column for name, column in batch.items() if name != LOG_RATIOS},
+            num_epochs=1,
+            minibatch_size=len(log_ratios),
+            coefficients=coefficients,
+            steps=steps_in_rows(batch),
+        )
+        return {
+            **statistics,
+            **update.means,
+            "vf_explained_var": explained_variance(
+                counted(batch, Columns.VF_PREDS), counted(batch, Columns.VALUE_TARGETS)
+            ),
+            "num_updates": update.num_steps,
+            "num_skipped_updates": update.num_skipped,
+            **{f"curr_{name}": value for name, value in coefficients.items()},
+        }
+
+    def _lags(self, fragments: Sequence[Fragment]) -> dict[str, float]:
+        """How many updates the weights that acted are behind, over the steps."""
+        lags = np.array([self._version - fragment.weights_version for fragment in fragments])
+        steps = [fragment.num_steps for fragment in fragments]
+        mean = float(np.average(lags, weights=steps))
+        return {"lag_min": float(lags.min()), "lag_mean": mean, "lag_max": float(lags.max())}
+
+    def _batch(self, module_id: str, fragments: Sequence[Fragment]) -> dict[str, Nest]:
+        """Return all real steps, or all sequences, corrected for the age of the policy that acted."""
+        module, bridge, settings = self.modules[module_id], self.framework.bridge, self._vtrace_settings()
+        return join_batches(
+            [
+                vtrace_batch(
+                    fragment,
+                    evaluate_fragment(fragment, module, bridge),
+                    settings,
+                    self._evaluate_target(module_id, fragment),
+                )
+                for fragment in fragments
+            ]
+        )
+
+    def _vtrace_settings(self) -> VTraceSettings:
+        config = self.config
+        return VTraceSettings(
+            gamma=config.gamma,
+            lambda_=config.lambda_,
+            clip_rho=config.vtrace_clip_rho_threshold,
+            clip_c=config.vtrace_clip_c_threshold,
+            clip_pg_rho=config.vtrace_clip_pg_rho_threshold,
+        )
+
+    def _evaluate_target(self, module_id: str, fragment: Fragment) -> Evaluation | None:
+        """Return what a target network says of a fragment; None: there is none."""
+        return None
+
+    def _kl_coeff(self, module_id: str) -> float:
+        """Return the weight of the KL penalty now."""
+        return 0.0
+
+    # --- the run --------------------------------------------------------------------------------
+
+    @property
+    @abc.abstractmethod
+    def _in_flight(self) -> int:
+        """Environment steps that were sampled and are still to be learned from."""
+
+    def train(self) -> Result:
+        """Run one iteration; see `Algorithm.train`.
+
+        `env_runners/` also tells what became of the steps: sampled = trained + dropped + in flight.
+        """
+        before = self._trained
+        result = super().train()
+        result["env_runners"] |= {
+            "num_env_steps_trained": self._trained - before,
+            "num_env_steps_trained_lifetime": self._trained,
+            "num_env_steps_dropped_lifetime": self._dropped,
+            "num_env_steps_in_flight": self._in_flight,
+        }
+        return result
+
+    def add_module(self, module_id: str, module_spec: SingleAgentRLModuleSpec | None = None) -> RLModule:
+        """Add a module that learns from the next iteration on; see `Algorithm.add_module`."""
+        module = super().add_module(module_id, module_spec)
+        self._sent = None  # it has to act with its weights
+        return module
+
+    def get_state(self) -> dict[str, Any]:
+        """Return everything a resumed run needs; what is in flight is not kept, and counts as dropped."""
+        return {
+            **super().get_state(),
+            "version": self._version,
+            "trained": self._trained,
+            "dropped": self._dropped + self._in_flight,
+        }
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Set what `get_state` returned; the environments start anew. See `restore` for a safe way."""
+        version, trained, dropped = state["version"], state["trained"], state["dropped"]
+        super().set_state(state)
+        self._version, self._trained, self._dropped = version, trained, dropped
+        self._sent = None
+
+
+def merged_results(results: Sequence[Mapping[str, Mapping[str, float]]]) -> dict[str, dict[str, float]]:
+    """Return one result a module from those of several updates: the means, and the sums of counts.
+
+    >>> merged_results([{"m": {"lag_max": 1, "entropy": 0.5}}, {"m": {"lag_max": 3, "entropy": 1.5}}])
+    {'m': {'lag_max': 3, 'entropy': 1.0}}
+    """
+    by_module: dict[str, list[Mapping[str, float]]] = {}
+    for result in results:
+        for module_id, values in result.items():
+            by_module.setdefault(module_id, []).append(values)
+    return {
+        module_id: {name: _merged(name, [values[name] for values in several]) for name in several[0]}
+        for module_id, several in by_module.items()
+    }
+
+
+def _merged(name: str, values: Sequence[float]) -> float:
+    if name in COUNTS:
+        return sum(values)
+    if name.startswith("curr_"):
+        return values[-1]
+    return EXTREMES[name](values) if name in EXTREMES else float(np.mean(values))
+
+
+def _any_weights() -> AbstractContextManager[None]:
+    """Initial weights that `broadcast` overwrites, drawn without moving the generator of the run."""
+    return initial_weights_from(np.random.default_rng(0))

@@ -1,0 +1,39 @@
+"""What the configs share of the algorithms that take epochs of minibatches."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Self, Unpack
+
+from rlmodule_algos.config import AlgorithmConfig
+from rlmodule_algos.settings import ConfigError, MinibatchSettings
+
+__all__ = ["MinibatchConfig", "MinibatchSettings"]
+
+
+class MinibatchConfig(AlgorithmConfig):
+    """Settings of an algorithm that passes `num_epochs` times over each batch."""
+
+    training_settings: ClassVar[type] = MinibatchSettings
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.minibatch_size: int = 128  # rows
+        self.num_epochs: int = 10
+
+    def training(self, **settings: Unpack[MinibatchSettings]) -> Self:
+        """Set hyperparameters. A schedule is `[[env_step, value], ...]`."""
+        return self._set("training", self.training_settings, settings)
+
+    def validate(self) -> None:
+        """Raise ConfigError for settings that exclude one another."""
+        super().validate()
+        if self.minibatch_size > self.train_batch_size:
+            raise ConfigError(
+                f"training: minibatch_size ({self.minibatch_size}) is larger than "
+                f"train_batch_size ({self.train_batch_size})"
+            )
+
+    @property
+    def rows_of_a_step(self) -> int:
+        """About how many rows an optimizer step takes."""
+        return self.minibatch_size
