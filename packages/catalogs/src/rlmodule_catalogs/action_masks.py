@@ -11,9 +11,8 @@ from typing import Any
 import gymnasium as gym
 from gymnasium import spaces
 
+from rlmodule_core.encoder_configs import ACTION_MASK
 from rlmodule_core.spaces import leaf_shape
-
-ACTION_MASK = "action_mask"
 
 
 def has_action_mask(observation_space: gym.Space[Any] | None, action_space: gym.Space[Any] | None) -> bool:

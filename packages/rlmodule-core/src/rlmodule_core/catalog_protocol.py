@@ -11,14 +11,12 @@ from rlmodule_core.model_config import Buildable
 
 
 class CatalogProtocol(Protocol):
-    """Decisions from spaces to model configs; each can be overridden alone."""
+    """Decisions from spaces to model configs; each can be overridden alone.
 
-    @property
-    def masks_actions(self) -> bool:
-        """Whether observations bring an `action_mask`, which is not encoded but forbids actions."""
+    A catalog may decide more, as `rlmodule_catalogs.Catalog` does, and a module then asks for it:
+    `masks_actions`, `get_normalizer_config()`, and for a module without a critic `get_encoder_config()`.
+    """
 
-    def get_normalizer_config(self) -> Buildable | None: ...  # noqa: D102
-    def get_encoder_config(self) -> Buildable: ...  # noqa: D102
     def get_actor_critic_encoder_config(self) -> Buildable: ...  # noqa: D102
     def get_pi_head_config(self) -> Buildable: ...  # noqa: D102
     def get_vf_head_config(self) -> Buildable: ...  # noqa: D102

@@ -60,13 +60,18 @@ class TfActorModule(TfRLModule):
         self._dist_config = catalog.get_action_dist_config()
         self.make_distribution = self._made_distribution = self._dist_config.build("tf")
 
+    def _finish(self) -> None:
+        self._remembers = bool(self.get_initial_state())  # asked at every call, so known beforehand
+        super()._finish()
+
     def _encoder_config(self, catalog: CatalogProtocol) -> Buildable:
         if not hasattr(catalog, "get_encoder_config"):
             raise ValueError(
                 f"{type(catalog).__name__} has no get_encoder_config, which {type(self).__name__} builds its "
                 "encoder from: add it; it returns a model config"
             )
-        return catalog.get_encoder_config()
+        config: Buildable = catalog.get_encoder_config()
+        return config
 
     def _forward_train(self, batch: Any, /, *args: Any, **kwargs: Any) -> Output:
         return self._act(batch)
@@ -79,7 +84,7 @@ class TfActorModule(TfRLModule):
 
     def _act(self, batch: Any) -> dict[str, Any]:
         obs = self._observed(batch)
-        if not self.is_stateful():
+        if not self._remembers:
             return {Columns.ACTION_DIST: self._action_dist(self._actor_features(obs), batch)}
         *features, state = self._remember(obs, batch)
         return {Columns.ACTION_DIST: self._action_dist(features[0], batch), Columns.STATE_OUT: state}
@@ -171,7 +176,7 @@ class TfActorCriticModule(TfActorModule):
 
     def _forward_train(self, batch: Any, /, *args: Any, **kwargs: Any) -> Output:
         obs, after = self._observed(batch), {}
-        if self.is_stateful():
+        if self._remembers:
             actor, critic, after[Columns.STATE_OUT] = self._remember(obs, batch)
         else:
             actor, critic = self.encoder(obs)

@@ -11,8 +11,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from rlmodule_core.module import Batch, Output, RLModule
 from rlmodule_core.nest import Nest, map_nest
-from rlmodule_core.numpy_bridge import call
 from rlmodule_torch.arrays import as_array
 from rlmodule_torch.distributions import as_distribution
 
@@ -39,6 +39,12 @@ def to_tensors(nest: Nest, device: torch.device | str | None = None) -> Nest:
 def to_numpy(nest: Nest) -> Nest:
     """Turn a nest of tensors into a nest of arrays, without their gradients."""
     return map_nest(as_array, nest)
+
+
+def call(module: RLModule, forward: str, batch: Batch) -> Output:
+    """Call one of the public forwards, by name."""
+    output: Output = getattr(module, forward)(batch)
+    return output
 
 
 def take(columns: Mapping[str, Nest], indices: npt.NDArray[np.int64]) -> dict[str, Nest]:

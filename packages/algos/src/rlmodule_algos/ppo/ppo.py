@@ -42,22 +42,22 @@ class PPO(SamplingAlgorithm[PPOConfig]):
         """One iteration: Algorithm 1 of the paper."""
         fragments = self.sample_together()
         with self.timed("learn_s"):
-            learned = {
-                module_id: self._learn(module_id, fragments[module_id])
-                for module_id in self.learner.trained
-                if module_id in fragments  # a module whose agents did not act has nothing to learn from
-            }
+            learned = {}
+            for module_id in self.learner.trained:
+                if module_id in fragments:  # a module whose agents did not act has nothing to learn from
+                    batch = self._batch(fragments[module_id], self.modules[module_id])
+                    if len(batch[Columns.ADVANTAGES]):  # else every step was burn-in
+                        learned[module_id] = self._learn(module_id, batch)
             self.update_normalizers(fragments)
         return learned
 
-    def _learn(self, module_id: str, fragments: Sequence[Fragment]) -> dict[str, float]:
+    def _learn(self, module_id: str, batch: dict[str, Nest]) -> dict[str, float]:
         config = self.config
         coefficients = {
             "lr": value_at(config.lr, self.env_steps),
             "entropy_coeff": value_at(config.entropy_coeff, self.env_steps),
             "kl_coeff": self._kl_coeffs.get(module_id, config.kl_coeff),
         }
-        batch = self._batch(fragments, self.modules[module_id])
         update = self.learner.update(
             module_id,
             batch,

@@ -21,6 +21,8 @@ def standardize(advantages: FloatArray, mask: BoolArray | None = None) -> FloatA
     [-1.0, 1.0, 0.0]
     """
     real = advantages if mask is None else advantages[mask]
+    if not real.size:
+        return np.zeros_like(advantages)
     centred: FloatArray = advantages - real.mean()
     if real.size > 1:
         centred /= real.std() + 1e-8
