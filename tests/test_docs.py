@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from rlmodule_algos import AlgorithmConfig, PPOConfig
-from rlmodule_algos.ppo.config import PPOTrainingSettings
+from rlmodule_algos import AlgorithmConfig, BCConfig, PPOConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-ALGORITHMS: dict[str, tuple[AlgorithmConfig, type]] = {"ppo": (PPOConfig(), PPOTrainingSettings)}
+ALGORITHMS: dict[str, tuple[AlgorithmConfig, set[str]]] = {
+    "ppo": (PPOConfig(), set(PPOConfig.training_settings.__annotations__)),
+    "bc": (BCConfig(), set(BCConfig.training_settings.__annotations__) - {"gamma"}),
+}
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
@@ -22,7 +24,7 @@ def test_the_page_of_an_algorithm_lists_every_training_setting_with_its_default(
     listed = dict(re.findall(r"^\| `(\w+)` \| (\S+) \|", page, flags=re.MULTILINE))
     expected = {
         setting: str(getattr(config, setting)) if not isinstance(getattr(config, setting), str) else None
-        for setting in declared.__annotations__
+        for setting in declared
         if setting != "model"
     }
 
