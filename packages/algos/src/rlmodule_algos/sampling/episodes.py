@@ -136,8 +136,9 @@ class AgentEpisodeTracker:
             self._num_agent_steps[module_id] = self._num_agent_steps.get(module_id, 0) + count
         counted = stepped.ended.reshape(self._returns.shape) & self.playing
         for agent, env in np.argwhere(counted):
-            module_id = stepped.module_of.reshape(self._returns.shape)[agent, env]
-            if module_id is not None:
+            code = stepped.module_of[agent * self._returns.shape[1] + env]
+            if code >= 0:  # else it never acted
+                module_id = stepped.module_ids[code]
                 known = self._module_returns.setdefault(module_id, deque(maxlen=self._window))
                 known.append(float(self._returns[agent, env]))
             self._returns[agent, env] = 0.0

@@ -88,7 +88,7 @@ class MultiAgentEnvRunner:
             stepped = agents.step(actions)
             self.env_seconds += perf_counter() - begin
             for recorder in recorders.values():
-                recorder.step(stepped, agents.gather)
+                recorder.step(stepped, agents.observed)
             self.episodes.step(stepped, acted)
         return self._finish(recorders, weights_version)
 

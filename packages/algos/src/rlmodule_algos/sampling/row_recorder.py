@@ -6,7 +6,7 @@ between add up. A step that is not complete when the fragment ends begins the ne
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,10 +76,9 @@ class RowRecorder:
             for column, leaf in zip(leaves(self._state), leaves(step.state), strict=True):
                 column[rows] = leaf
 
-    def step(self, stepped: Stepped, gather: Callable[[Mapping[str, Nest], IntArray], Nest]) -> None:
-        """Record what a step of the environments brought; `gather` picks the observations of pairs."""
+    def step(self, stepped: Stepped, observed: Callable[[Stepped, IntArray], Nest]) -> None:
+        """Record what a step of the environments brought; `observed` gives what pairs saw after it."""
         rows = np.flatnonzero(self._open)
-        rows = rows[np.argsort(self._pair_of[rows])]
         pairs, time = self._pair_of[rows], self._lengths[rows]
         self._columns["rewards"][time, rows] += stepped.rewards[pairs]
         complete = (stepped.has_obs | stepped.ended)[pairs]
@@ -91,7 +90,7 @@ class RowRecorder:
         ended = stepped.ended[pairs]
         if ended.any():
             self._final_index.append(np.stack([time[ended], rows[ended]], axis=1))
-            self._final_obs.append(gather(stepped.obs, pairs[ended]))
+            self._final_obs.append(observed(stepped, pairs[ended]))
             if self._marks is not None:
                 self._marks.restart(rows[ended])
 
@@ -103,7 +102,7 @@ class RowRecorder:
         rows = np.flatnonzero(self._lengths[: len(self._pair_of)])
         if not len(rows):
             return None, self._open_steps()
-        fragment = self._fragment(rows, lambda pairs: agents.gather(agents.obs, pairs), weights_version)
+        fragment = self._fragment(rows, agents.observations, weights_version)
         require_finite(fragment, lambda row: agents.name_of(int(self._pair_of[rows[row]])))
         return fragment, self._open_steps()
 
