@@ -42,6 +42,7 @@ from rlmodule_core import (
 from rlmodule_core.nest import Nest
 
 COUNTS = ("num_updates", "num_skipped_updates")  # are added up over the updates of an iteration
+LATEST = ("num_target_updates",)  # count over the life of the run
 EXTREMES = {"lag_min": min, "lag_max": max}
 
 
@@ -241,7 +242,7 @@ def merged_results(results: Sequence[Mapping[str, Mapping[str, float]]]) -> dict
 def _merged(name: str, values: Sequence[float]) -> float:
     if name in COUNTS:
         return sum(values)
-    if name.startswith("curr_"):
+    if name.startswith("curr_") or name in LATEST:
         return values[-1]
     return EXTREMES[name](values) if name in EXTREMES else float(np.mean(values))
 
