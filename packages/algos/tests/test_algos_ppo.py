@@ -75,6 +75,17 @@ def test_before_the_first_update_recomputed_log_probs_equal_those_of_acting(
             algorithm.train()
 
 
+def test_squashed_actions_are_learned_from_as_the_environment_gets_them() -> None:
+    with config("Pendulum-v1", model={"fcnet_hiddens": [16], "squash_actions": True}).build() as algorithm:
+        (fragment,) = algorithm.pool.sample(256)["default_policy"]
+        module, bridge = algorithm.get_module(), algorithm.framework.bridge
+        recomputed = evaluate_fragment(fragment, module, bridge).logp
+
+        assert np.abs(fragment.actions).max() > 1.5  # of 2.0
+        np.testing.assert_array_equal(fragment.actions, np.clip(fragment.actions, -2.0, 2.0))
+        assert np.abs(recomputed - fragment.action_logp)[fragment.mask].max() < 1e-4
+
+
 class SharperModule(PPOTorchRLModule):
     """Replaces what makes its distributions on the module itself, not in a method."""
 
