@@ -199,3 +199,51 @@ def test_the_numpy_form_has_the_same_parameters_and_kind() -> None:
     assert isinstance(gaussian, NumpyDiagGaussian)
     assert gaussian.event_shape == (2, 1)
     assert isinstance(TfDeterministic(tf.zeros([1])).to_numpy(), NumpyDeterministic)
+
+
+class Bits(Foreign):
+    """As TensorFlow Probability's: it says that its draws carry no gradient, and has a mode."""
+
+    reparameterization_type = "<Reparameterization Type: NOT_REPARAMETERIZED>"
+
+    def entropy(self) -> tf.Tensor:
+        raise NotImplementedError
+
+    def mode(self) -> tf.Tensor:
+        return self.location
+
+    def kl_divergence(self, other: Any) -> tf.Tensor:
+        return tf.subtract(self.location, other.location)  # type: ignore[no-any-return]
+
+
+def test_what_a_foreign_distribution_lacks_is_named_with_what_has_it() -> None:
+    plain, bits = (as_distribution(cls(tf.constant([1.0]))) for cls in (Foreign, Bits))
+
+    for use, missing in (
+        (plain.to_deterministic, "Foreign has no mode"),
+        (bits.entropy, "Bits has no entropy"),
+    ):
+        with pytest.raises(NotImplementedError, match=rf"{missing}\(\): .*TfSquashedGaussian has all"):
+            use()
+    with pytest.raises(NotImplementedError, match=r"Bits has no reparametrised sample; use sample\(\)"):
+        bits.rsample()
+    assert bits.sample().numpy().tolist() == plain.rsample().numpy().tolist() == [2.0]
+
+
+def test_a_foreign_mode_of_nan_is_refused_instead_of_acted_on() -> None:
+    assert as_distribution(Bits(tf.constant([1.0]))).to_deterministic().sample().numpy().tolist() == [1.0]
+    with pytest.raises(ValueError, match="Bits: its mode is NaN, so there is no deterministic action"):
+        as_distribution(Bits(tf.constant([1.0, float("nan")]))).to_deterministic()
+
+
+def test_a_divergence_between_ours_and_a_foreign_one_is_refused_by_both_classes() -> None:
+    foreign: Any = as_distribution(Bits(tf.constant([1.0])))
+    ours = TfCategorical(tf.zeros([1, 2]))
+
+    assert foreign.kl(as_distribution(Bits(tf.constant([0.5])))).numpy().tolist() == [0.5]
+    with pytest.raises(
+        TypeError, match="kl: there is no divergence between Bits and TfCategorical; make both"
+    ):
+        foreign.kl(ours)
+    with pytest.raises(TypeError, match="kl: expected another TfCategorical, got TfNative"):
+        ours.kl(foreign)

@@ -17,7 +17,6 @@ from rlmodule_torch import (
     TorchCategorical,
     TorchDeterministic,
     TorchDiagGaussian,
-    TorchNative,
     TorchSquashedGaussian,
     as_distribution,
 )
@@ -252,23 +251,6 @@ def test_with_inputs_keeps_what_the_inputs_leave_open() -> None:
         2,
         2,
     )
-
-
-def test_a_native_distribution_answers_through_our_contract() -> None:
-    native, other = td.Normal(torch.zeros(3), torch.ones(3)), td.Normal(torch.ones(3), torch.ones(3))
-    ours = as_distribution(native)
-    value = torch.tensor([0.5, -1.0, 2.0])
-
-    assert isinstance(ours, TorchNative)
-    torch.testing.assert_close(ours.logp(value), native.log_prob(value))
-    torch.testing.assert_close(ours.entropy(), native.entropy())
-    torch.testing.assert_close(ours.kl(TorchNative(other)), torch.full((3,), 0.5))
-    assert ours.to_deterministic().sample().tolist() == [0, 0, 0]
-    assert ours.sample().shape == ours.rsample().shape == (3,)
-    assert ours.to_numpy() is None
-    for use in (lambda: ours.inputs, lambda: ours.with_inputs(value), lambda: ours.from_inputs(value)):
-        with pytest.raises(NotImplementedError):
-            use()
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ settings, which are static: numbers, and tuples of them, that come from the spac
 from __future__ import annotations
 
 import abc
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, reduce
@@ -64,13 +65,42 @@ def distribution_maker(config: DistributionConfig, classes: Classes) -> Distribu
 
 def require_inputs(made: Any, inputs: Any, size: int) -> None:
     """Raise ValueError unless the last axis of `inputs` is `size`; what a graph does not know passes."""
-    try:
-        found = inputs.shape[-1]
-    except IndexError:
-        found = 0
+    found = _last_size(inputs)
     if found != size and found is not None:
-        name = getattr(made, "__name__", made)
-        raise ValueError(f"{name}: expected inputs of shape [..., {size}], got {list(inputs.shape)}")
+        raise _wrong_inputs(made, size, inputs)
+
+
+def halved_event_shape(made: Any, inputs: Any, event_shape: tuple[int, ...] | None) -> tuple[int, ...]:
+    """Return the shape of a value with two inputs for each of its components.
+
+    Raises ValueError for inputs that are not twice as many as the components, as `require_inputs`.
+    """
+    found = _last_size(inputs)
+    if event_shape is None:
+        if not found or found % 2:
+            raise _wrong_inputs(made, "2 n", inputs)
+        return (found // 2,)
+    if found is not None and found != 2 * math.prod(event_shape):
+        raise _wrong_inputs(made, 2 * math.prod(event_shape), inputs)
+    return event_shape
+
+
+def _last_size(inputs: Any) -> int | None:
+    """Return the size of the last axis: 0 of a scalar, None where a graph does not know it."""
+    try:
+        size: int | None = inputs.shape[-1]
+    except IndexError:
+        return 0
+    except AttributeError:  # what goes through tf.nest in the place of a tensor
+        return None
+    return size
+
+
+def _wrong_inputs(made: Any, size: object, inputs: Any) -> ValueError:
+    found = list(inputs.shape) if hasattr(inputs, "shape") else type(inputs).__name__
+    return ValueError(
+        f"{getattr(made, '__name__', made)}: expected inputs of shape [..., {size}], got {found}"
+    )
 
 
 class ParametricDistribution(Distribution[Tensor]):
@@ -108,6 +138,9 @@ class ParametricDistribution(Distribution[Tensor]):
             raise ValueError(
                 f"kl: both must be over the same values, got {self.settings()} and {other.settings()}"
             )
+        own, theirs = _last_size(self.inputs), _last_size(other.inputs)
+        if own != theirs and None not in (own, theirs):
+            raise ValueError(f"kl: both must be over the same values, got {own} and {theirs} inputs for one")
 
     def _no_class(self, dtype: object) -> ValueError:
         """The error for values that are no whole numbers by their dtype: they would be cut off."""

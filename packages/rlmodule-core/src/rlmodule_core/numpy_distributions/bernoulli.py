@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Self
 
 import numpy as np
 
 from rlmodule_core.numpy_distributions.base import Array, NumpyDistribution, log_sigmoid
 from rlmodule_core.numpy_distributions.deterministic import NumpyDeterministic
+from rlmodule_core.parametric_distribution import require_inputs
 
 
 class NumpyBernoulli(NumpyDistribution):
@@ -17,6 +19,8 @@ class NumpyBernoulli(NumpyDistribution):
 
     def __init__(self, inputs: Array, event_shape: tuple[int, ...] | None = None) -> None:
         self.inputs = inputs
+        if event_shape is not None:
+            require_inputs(type(self), inputs, math.prod(event_shape))
         self.event_shape = (inputs.shape[-1],) if event_shape is None else event_shape
 
     def settings(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import numpy as np
 from rlmodule_core.distribution_numbers import forbidding_logits, lowest_logp, padding_index
 from rlmodule_core.numpy_distributions.base import Array, NumpyDistribution
 from rlmodule_core.numpy_distributions.deterministic import NumpyDeterministic
+from rlmodule_core.parametric_distribution import require_inputs
 
 TINY = np.finfo(np.float64).tiny
 
@@ -116,6 +117,7 @@ class NumpyMultiCategorical(_Classes):
         start: tuple[int, ...] | None = None,
         event_shape: tuple[int, ...] | None = None,
     ) -> None:
+        require_inputs(type(self), inputs, sum(sizes))
         self.inputs = inputs
         self.sizes = sizes
         self.start = (0,) * len(sizes) if start is None else start
@@ -162,8 +164,9 @@ class NumpyMultiCategorical(_Classes):
         return NumpyDeterministic(self._shaped(self.components.to_deterministic().inputs))
 
     def _shaped(self, flat: Array) -> Array:
-        shifted: Array = (flat + np.array(self.start)).reshape(*flat.shape[:-1], *self.event_shape)
-        return shifted
+        if any(self.start):
+            flat = flat + np.array(self.start)
+        return flat.reshape(*flat.shape[:-1], *self.event_shape)
 
 
 def _finite(logp: Array) -> Array:

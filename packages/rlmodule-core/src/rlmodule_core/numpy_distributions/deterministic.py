@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Self
 
 import numpy as np
 
 from rlmodule_core.nest import Nest, map_nest
 from rlmodule_core.numpy_distributions.base import Array, NumpyDistribution
+from rlmodule_core.parametric_distribution import require_inputs
 
 
 class NumpyDeterministic(NumpyDistribution):
@@ -16,6 +18,8 @@ class NumpyDeterministic(NumpyDistribution):
     kind = "Deterministic"
 
     def __init__(self, inputs: Nest, event_shape: tuple[int, ...] | None = None) -> None:
+        if event_shape is not None:
+            require_inputs(type(self), inputs, math.prod(event_shape))
         self.inputs = inputs
         self.event_shape = event_shape
 

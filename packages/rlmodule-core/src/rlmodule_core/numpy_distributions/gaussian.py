@@ -13,6 +13,7 @@ import numpy as np
 from rlmodule_core.distribution_numbers import LOG_TWO, LOG_TWO_PI, NODES, WEIGHTS, Bound, affine_map
 from rlmodule_core.numpy_distributions.base import Array, NumpyDistribution, log_sigmoid
 from rlmodule_core.numpy_distributions.deterministic import NumpyDeterministic
+from rlmodule_core.parametric_distribution import halved_event_shape
 
 
 class _NumpyGaussian(NumpyDistribution):
@@ -20,8 +21,9 @@ class _NumpyGaussian(NumpyDistribution):
 
     def __init__(self, inputs: Array, event_shape: tuple[int, ...] | None = None) -> None:
         self.inputs = inputs
-        self.mean, self.log_std = np.split(inputs, 2, axis=-1)
-        self.event_shape = (self.mean.shape[-1],) if event_shape is None else event_shape
+        self.event_shape = halved_event_shape(type(self), inputs, event_shape)
+        half = inputs.shape[-1] // 2
+        self.mean, self.log_std = inputs[..., :half], inputs[..., half:]
 
     def kl(self, other: Self) -> Array:
         """Return KL(self || other), `[*batch]`; squashing both to the same bounds leaves it as it is."""

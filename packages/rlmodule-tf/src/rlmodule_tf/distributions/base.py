@@ -29,6 +29,13 @@ class TfParametric(TfDistribution, ParametricDistribution[tf.Tensor]):
         """See `ParametricDistribution.from_inputs`."""
         return super().from_inputs(inputs, space)
 
+    def _no_tensor(self, value: object) -> TypeError:
+        """The error for a value that is no tensor."""
+        return TypeError(
+            f"{type(self).__name__}.logp: expected a tensor, got {class_name(value)}; "
+            "tf.convert_to_tensor(value) makes one"
+        )
+
     def __tf_flatten__(self) -> tuple[dict[str, Any], tuple[Any]]:
         return self.settings(), (self.inputs,)
 
@@ -37,10 +44,19 @@ class TfParametric(TfDistribution, ParametricDistribution[tf.Tensor]):
         return cls(components[0], **metadata)  # type: ignore[call-arg]  # as every class below takes them
 
 
-def _require_shape(value: tf.Tensor, shape: Any, error: Any) -> None:
-    """Raise `error(expected, found)` unless the value's shape fits; what a graph does not know does."""
-    if not value.shape.is_compatible_with(shape):
-        raise error(shape, value.shape)
+def class_name(value: object) -> str:
+    """Return the name of its class, with the module of what is not built in."""
+    cls = type(value)
+    return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _require_shape(value: Any, shape: Any, owner: TfParametric) -> None:
+    """Raise TypeError for no tensor, ValueError unless its shape fits; what a graph does not know does."""
+    found = getattr(value, "shape", None)
+    if not isinstance(found, tf.TensorShape):
+        raise owner._no_tensor(value)
+    if not found.is_compatible_with(shape):
+        raise owner._misfit(shape, found)
 
 
 def _value_shape(inputs: tf.Tensor, event_shape: tuple[int, ...]) -> Any:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Self
 
 import tensorflow as tf
 
 from rlmodule_core import NumpyBernoulli
+from rlmodule_core.parametric_distribution import require_inputs
 from rlmodule_tf.arrays import as_array
 from rlmodule_tf.distributions.base import TfParametric, _flattened, _require_shape, _reshaped, _value_shape
 from rlmodule_tf.distributions.deterministic import TfDeterministic
@@ -19,6 +21,8 @@ class TfBernoulli(TfParametric):
 
     def __init__(self, inputs: tf.Tensor, event_shape: tuple[int, ...] | None = None) -> None:
         self.inputs = inputs
+        if event_shape is not None:
+            require_inputs(type(self), inputs, math.prod(event_shape))
         size: Any = None if event_shape is not None else inputs.shape[-1]
         self.event_shape: tuple[int, ...] = (size,) if event_shape is None else event_shape
 
@@ -42,7 +46,7 @@ class TfBernoulli(TfParametric):
 
     def logp(self, value: tf.Tensor) -> tf.Tensor:
         """Return `[*batch]`, summed over the bits. ValueError for a value of another shape."""
-        _require_shape(value, _value_shape(self.inputs, self.event_shape), self._misfit)
+        _require_shape(value, _value_shape(self.inputs, self.event_shape), self)
         bits = _flattened(tf.cast(value, self.inputs.dtype), self.event_shape)
         return tf.reduce_sum(tf.math.log_sigmoid((2.0 * bits - 1.0) * self.inputs), axis=-1)
 

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from rlmodule_core import NumpyCategorical, NumpyMultiCategorical
 from rlmodule_core.distribution_numbers import forbidding_logits, lowest_logp, padding_index
+from rlmodule_core.parametric_distribution import require_inputs
 from rlmodule_tf.arrays import as_array
 from rlmodule_tf.distributions.base import TfParametric, _flattened, _require_shape, _reshaped, _value_shape
 from rlmodule_tf.distributions.deterministic import TfDeterministic
@@ -64,7 +65,7 @@ class TfCategorical(TfParametric):
 
     def logp(self, value: tf.Tensor) -> tf.Tensor:
         """Return `[*batch]`. Raises ValueError for a value of another shape, or of floats."""
-        _require_shape(value, self.inputs.shape[:-1], self._misfit)
+        _require_shape(value, self.inputs.shape[:-1], self)
         if value.dtype.is_floating:
             raise self._no_class(value.dtype.name)
         index = tf.cast(value, tf.int64) - self.start
@@ -106,6 +107,7 @@ class TfMultiCategorical(TfParametric):
         start: tuple[int, ...] | None = None,
         event_shape: tuple[int, ...] | None = None,
     ) -> None:
+        require_inputs(type(self), inputs, sum(sizes))
         self.inputs = inputs
         self.sizes = sizes
         self.start = (0,) * len(sizes) if start is None else start
@@ -139,7 +141,7 @@ class TfMultiCategorical(TfParametric):
 
     def logp(self, value: tf.Tensor) -> tf.Tensor:
         """Return `[*batch]`, summed over the components. ValueError for another shape, or for floats."""
-        _require_shape(value, _value_shape(self.inputs, self.event_shape), self._misfit)
+        _require_shape(value, _value_shape(self.inputs, self.event_shape), self)
         if value.dtype.is_floating:
             raise self._no_class(value.dtype.name)
         index = _flattened(tf.cast(value, tf.int64), self.event_shape)

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from rlmodule_core import NumpyDiagGaussian, NumpySquashedGaussian
 from rlmodule_core.distribution_numbers import LOG_TWO, LOG_TWO_PI, NODES, WEIGHTS, Bound, affine_map
+from rlmodule_core.parametric_distribution import halved_event_shape
 from rlmodule_tf.arrays import as_array
 from rlmodule_tf.distributions.base import TfParametric, _flattened, _require_shape, _reshaped, _value_shape
 from rlmodule_tf.distributions.deterministic import TfDeterministic
@@ -23,10 +24,7 @@ class _TfGaussian(TfParametric):
 
     def __init__(self, inputs: tf.Tensor, event_shape: tuple[int, ...] | None = None) -> None:
         self.inputs = inputs
-        if event_shape is None:
-            width: Any = inputs.shape[-1]  # a graph, too, knows it
-            event_shape = (width // 2,)
-        self.event_shape: tuple[int, ...] = event_shape
+        self.event_shape = halved_event_shape(type(self), inputs, event_shape)
 
     @cached_property
     def _halves(self) -> tuple[tf.Tensor, tf.Tensor]:
@@ -59,7 +57,7 @@ class _TfGaussian(TfParametric):
 
     def _flat(self, value: tf.Tensor) -> tf.Tensor:
         """Return the value as `[*batch, n]`. Raises ValueError for a wrong shape."""
-        _require_shape(value, _value_shape(self.inputs, self.event_shape), self._misfit)
+        _require_shape(value, _value_shape(self.inputs, self.event_shape), self)
         return _flattened(tf.cast(value, self.mean.dtype), self.event_shape)
 
     def _shaped(self, flat: tf.Tensor) -> tf.Tensor:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Self
 
 import torch
+import torch.distributions as td
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from rlmodule_core import NumpyBernoulli
+from rlmodule_core.parametric_distribution import require_inputs
 from rlmodule_torch.arrays import as_array
-from rlmodule_torch.distributions.base import TorchParametric
+from rlmodule_torch.distributions.base import TorchDistribution, TorchParametric, _native_kl
 from rlmodule_torch.distributions.deterministic import TorchDeterministic
 
 
@@ -21,6 +24,8 @@ class TorchBernoulli(TorchParametric):
 
     def __init__(self, inputs: Tensor, event_shape: tuple[int, ...] | None = None) -> None:
         self.inputs = inputs
+        if event_shape is not None:
+            require_inputs(type(self), inputs, math.prod(event_shape))
         self.event_shape = (inputs.shape[-1],) if event_shape is None else event_shape
 
     def settings(self) -> dict[str, Any]:
@@ -30,6 +35,11 @@ class TorchBernoulli(TorchParametric):
     def to_numpy(self) -> NumpyBernoulli | None:
         """Return the same distribution over NumPy arrays."""
         return NumpyBernoulli(as_array(self.inputs), self.event_shape)
+
+    def native_form(self) -> td.Distribution:
+        """Return independent `torch.distributions.Bernoulli`s."""
+        bits = td.Bernoulli(logits=self.inputs.reshape(*self.inputs.shape[:-1], *self.event_shape))
+        return td.Independent(bits, len(self.event_shape))
 
     def sample(self) -> Tensor:
         """Draw int8 values, `[*batch, *event]`."""
@@ -43,6 +53,8 @@ class TorchBernoulli(TorchParametric):
 
     def logp(self, value: Tensor) -> Tensor:
         """Return `[*batch]`, summed over the bits. ValueError for a value of another shape."""
+        if not isinstance(value, Tensor):
+            raise self._no_tensor(value)
         shape = (*self.inputs.shape[:-1], *self.event_shape)
         if value.shape != shape:
             raise self._misfit(shape, value.shape)
@@ -56,6 +68,8 @@ class TorchBernoulli(TorchParametric):
 
     def kl(self, other: Self) -> Tensor:
         """Return KL(self || other), `[*batch]`, summed over the bits."""
+        if isinstance(other, TorchDistribution) and not isinstance(other, TorchParametric):
+            return _native_kl(self, other)
         self._require_kin(other)
         one, zero = logsigmoid(self.inputs), logsigmoid(-self.inputs)
         one_q, zero_q = logsigmoid(other.inputs), logsigmoid(-other.inputs)

@@ -6,13 +6,15 @@ from functools import cached_property
 from typing import Any, Self
 
 import torch
+import torch.distributions as td
 from torch import Tensor
 from torch.nn.functional import pad
 
 from rlmodule_core import NumpyCategorical, NumpyMultiCategorical
 from rlmodule_core.distribution_numbers import forbidding_logits, lowest_logp, padding_index
+from rlmodule_core.parametric_distribution import require_inputs
 from rlmodule_torch.arrays import as_array
-from rlmodule_torch.distributions.base import TorchParametric
+from rlmodule_torch.distributions.base import TorchDistribution, TorchParametric, _native_kl
 from rlmodule_torch.distributions.deterministic import TorchDeterministic
 
 
@@ -51,6 +53,10 @@ class TorchCategorical(TorchParametric):
         """Return the same distribution over NumPy arrays."""
         return NumpyCategorical(as_array(self.inputs), self.start)
 
+    def native_form(self) -> td.Distribution | None:
+        """Return `torch.distributions.Categorical`, whose values start at 0; None if these do not."""
+        return None if self.start else td.Categorical(logits=self.inputs)
+
     def sample(self) -> Tensor:
         """Draw int64 values, `[*batch]`."""
         # The smallest E_i / p_i, with E_i exponential, is i with probability p_i. E is kept off 0, so
@@ -67,6 +73,8 @@ class TorchCategorical(TorchParametric):
 
     def logp(self, value: Tensor) -> Tensor:
         """Return `[*batch]`. Raises ValueError for a value of another shape, or of floats."""
+        if not isinstance(value, Tensor):
+            raise self._no_tensor(value)
         if value.shape != self.inputs.shape[:-1]:
             raise self._misfit(self.inputs.shape[:-1], value.shape)
         if value.is_floating_point():
@@ -83,6 +91,8 @@ class TorchCategorical(TorchParametric):
 
     def kl(self, other: Self) -> Tensor:
         """Return KL(self || other), `[*batch]`; huge, not inf, where only `other` has probability 0."""
+        if isinstance(other, TorchDistribution) and not isinstance(other, TorchParametric):
+            return _native_kl(self, other)
         self._require_kin(other)
         logp = self._log_softmax()
         return (logp.exp() * (_finite(logp) - _finite(other._log_softmax()))).sum(dim=-1)
@@ -110,6 +120,7 @@ class TorchMultiCategorical(TorchParametric):
         start: tuple[int, ...] | None = None,
         event_shape: tuple[int, ...] | None = None,
     ) -> None:
+        require_inputs(type(self), inputs, sum(sizes))
         self.inputs = inputs
         self.sizes = sizes
         self.start = (0,) * len(sizes) if start is None else start
@@ -142,6 +153,8 @@ class TorchMultiCategorical(TorchParametric):
 
     def logp(self, value: Tensor) -> Tensor:
         """Return `[*batch]`, summed over the components. ValueError for another shape, or for floats."""
+        if not isinstance(value, Tensor):
+            raise self._no_tensor(value)
         batch = self.inputs.shape[:-1]
         if value.shape != (*batch, *self.event_shape):
             raise self._misfit((*batch, *self.event_shape), value.shape)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Self
 
 from torch import Tensor
 
 from rlmodule_core import NumpyDeterministic, NumpyDistribution
 from rlmodule_core.nest import Nest, map_nest
+from rlmodule_core.parametric_distribution import require_inputs
 from rlmodule_torch.arrays import as_array
 from rlmodule_torch.distributions.base import TorchParametric
 
@@ -18,6 +20,8 @@ class TorchDeterministic(TorchParametric):
     kind = "Deterministic"
 
     def __init__(self, inputs: Nest, event_shape: tuple[int, ...] | None = None) -> None:
+        if event_shape is not None:
+            require_inputs(type(self), inputs, math.prod(event_shape))
         self.inputs = inputs
         self.event_shape = event_shape
 

@@ -8,13 +8,15 @@ from __future__ import annotations
 from typing import Any, Self
 
 import torch
+import torch.distributions as td
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from rlmodule_core import NumpyDiagGaussian, NumpySquashedGaussian
 from rlmodule_core.distribution_numbers import LOG_TWO, LOG_TWO_PI, NODES, WEIGHTS, Bound, affine_map
+from rlmodule_core.parametric_distribution import halved_event_shape
 from rlmodule_torch.arrays import as_array
-from rlmodule_torch.distributions.base import TorchParametric
+from rlmodule_torch.distributions.base import TorchDistribution, TorchParametric, _native_kl
 from rlmodule_torch.distributions.deterministic import TorchDeterministic
 
 
@@ -23,11 +25,13 @@ class _TorchGaussian(TorchParametric):
 
     def __init__(self, inputs: Tensor, event_shape: tuple[int, ...] | None = None) -> None:
         self.inputs = inputs
+        self.event_shape = halved_event_shape(type(self), inputs, event_shape)
         self.mean, self.log_std = inputs.chunk(2, dim=-1)
-        self.event_shape = (self.mean.shape[-1],) if event_shape is None else event_shape
 
     def kl(self, other: Self) -> Tensor:
         """Return KL(self || other), `[*batch]`; squashing both to the same bounds leaves it as it is."""
+        if isinstance(other, TorchDistribution) and not isinstance(other, TorchParametric):
+            return _native_kl(self, other)
         self._require_kin(other)
         gap = other.log_std - self.log_std
         distance = ((self.mean - other.mean) * torch.exp(-other.log_std)) ** 2
@@ -39,6 +43,8 @@ class _TorchGaussian(TorchParametric):
 
     def _flat(self, value: Tensor) -> Tensor:
         """Return the value as `[*batch, n]`. Raises ValueError for a wrong shape."""
+        if not isinstance(value, Tensor):
+            raise self._no_tensor(value)
         shape = self.mean.shape
         if len(self.event_shape) == 1:
             if value.shape != shape:
@@ -69,6 +75,11 @@ class TorchDiagGaussian(_TorchGaussian):
     def to_numpy(self) -> NumpyDiagGaussian | None:
         """Return the same distribution over NumPy arrays."""
         return NumpyDiagGaussian(as_array(self.inputs), self.event_shape)
+
+    def native_form(self) -> td.Distribution:
+        """Return independent `torch.distributions.Normal`s."""
+        normals = td.Normal(self._shaped(self.mean), self._shaped(self.log_std.exp()))
+        return td.Independent(normals, len(self.event_shape))
 
     def sample(self) -> Tensor:
         """Draw values without gradient, `[*batch, *event]`."""

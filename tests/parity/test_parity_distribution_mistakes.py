@@ -1,0 +1,100 @@
+"""What no distribution takes, whichever the framework: wrong numbers of inputs, values of another world."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from gymnasium import spaces
+
+WRONG: dict[str, tuple[str, int, dict[str, Any], str]] = {  # kind, inputs, settings, what is expected
+    "means without as many log-stds": ("DiagGaussian", 3, {}, "2 n"),
+    "a mean alone": ("DiagGaussian", 1, {}, "2 n"),
+    "no inputs at all": ("DiagGaussian", 0, {}, "2 n"),
+    "fewer than the value has components": ("DiagGaussian", 4, {"event_shape": (2, 2)}, "8"),
+    "squashed, an odd number": ("SquashedGaussian", 5, {}, "2 n"),
+    "squashed, another value": ("SquashedGaussian", 4, {"event_shape": (3,)}, "6"),
+    "more than the components have classes": ("MultiCategorical", 6, {"sizes": (2, 3)}, "5"),
+    "fewer than the components have classes": ("MultiCategorical", 4, {"sizes": (2, 3)}, "5"),
+    "fewer than components of one size have": ("MultiCategorical", 5, {"sizes": (3, 3)}, "6"),
+    "more than there are bits": ("Bernoulli", 5, {"event_shape": (2, 2)}, "4"),
+    "more than a fixed value has": ("Deterministic", 5, {"event_shape": (2, 2)}, "4"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_constructor_refuses_a_wrong_number_of_inputs(backend: Any, name: str) -> None:
+    kind, size, settings, expected = WRONG[name]
+    makers: list[Callable[[Any], Any]] = [lambda inputs: backend.cls(kind)(inputs, **settings)]
+    if not settings:
+        makers.append(backend.cls(kind).from_inputs)
+
+    for shape in ((4, size), (3, 2, size)):
+        for make in makers:
+            with pytest.raises(ValueError, match="expected inputs") as caught:
+                make(backend.tensors(np.zeros(shape)))
+            assert str(caught.value) == (
+                f"{backend.cls(kind).__name__}: expected inputs of shape [..., {expected}], got {list(shape)}"
+            )
+
+
+def test_a_graph_refuses_a_wrong_number_of_inputs_while_it_is_traced(backends: Any) -> None:
+    for kind, size, settings, expected in WRONG.values():
+        made = backends["tf"].cls(kind)
+        function = tf.function(
+            lambda inputs: made(inputs, **settings).inputs,  # noqa: B023
+            input_signature=[tf.TensorSpec([None, size], tf.float32)],
+        )
+        with pytest.raises(ValueError, match=rf"expected inputs of shape \[..., {expected}\], got \[None, "):
+            function.get_concrete_function()
+
+
+def test_a_graph_that_does_not_know_the_number_of_inputs_takes_them(backends: Any) -> None:
+    made = backends["tf"].cls("MultiCategorical")
+    function = tf.function(
+        lambda inputs: made(inputs, sizes=(2, 3)).entropy(),
+        input_signature=[tf.TensorSpec([None, None], tf.float32)],
+    )
+    np.testing.assert_allclose(function(tf.zeros([4, 5])), np.log([6.0] * 4), rtol=1e-6)
+
+
+def test_a_divergence_between_other_numbers_of_classes_is_refused(backend: Any) -> None:
+    three, one = (backend.cls("Categorical")(backend.tensors(np.zeros((2, n)))) for n in (3, 1))
+
+    for p, q, sizes in ((three, one, "3 and 1"), (one, three, "1 and 3")):
+        with pytest.raises(
+            ValueError, match=f"kl: both must be over the same values, got {sizes} inputs for one"
+        ):
+            p.kl(q)
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        spaces.Discrete(3),
+        spaces.MultiDiscrete([3]),
+        spaces.MultiBinary(3),
+        spaces.Box(-1, 1, (3,)),
+        spaces.Box(-1, 1, (3, 1)),
+    ],
+    ids=lambda space: f"{type(space).__name__} {space.shape}",
+)
+@pytest.mark.parametrize("squash", [False, True])
+def test_logp_of_what_is_no_tensor_says_so(backends: Any, space: Any, squash: bool) -> None:
+    size = {"MultiBinary": 3, "Box": 6}.get(type(space).__name__, 3)
+    value = np.stack([space.sample()] * 2)
+    for backend in (backends["torch"], backends["tf"]):
+        distribution = backend.make(space, np.zeros((2, size), np.float32), squash=squash)
+        for given, named in ((value, "numpy.ndarray"), (value.tolist(), "list"), (None, "NoneType")):
+            with pytest.raises(TypeError) as caught:
+                distribution.logp(given)
+            assert str(caught.value) == (
+                f"{type(distribution).__name__}.logp: expected a tensor, got {named}; "
+                + {
+                    "torch": "torch.as_tensor(value, device=distribution.inputs.device) makes one",
+                    "tf": "tf.convert_to_tensor(value) makes one",
+                }[backend.name]
+            )
