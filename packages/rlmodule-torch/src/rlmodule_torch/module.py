@@ -13,7 +13,7 @@ from rlmodule_core import Distribution, RLModule, RLModuleConfig
 from rlmodule_core.module import Batch, Output, State
 from rlmodule_core.state import check_same_state, flatten_state, nest_state, with_ties
 from rlmodule_torch.arrays import _take_dtypes, as_array, dtypes_of
-from rlmodule_torch.modes import _depends_on_mode, _registrations
+from rlmodule_torch.modes import _Layers
 from rlmodule_torch.multi_agent import TorchMultiAgentRLModule
 
 
@@ -21,7 +21,8 @@ class TorchRLModule(nn.Module, RLModule):
     """Subclass this; make layers in `__init__`, after `super().__init__(config)`.
 
     `forward_exploration` and `forward_inference` run without gradient and in eval mode,
-    `forward_train` in train mode; the modes that were found are restored.
+    `forward_train` in train mode; the modes that were found are restored. A layer, or the module itself,
+    that overrides `train()` decides for itself: `super().train(mode); self.norm.eval(); return self` freezes.
     """
 
     framework: ClassVar[str] = "torch"
@@ -30,18 +31,6 @@ class TorchRLModule(nn.Module, RLModule):
     def __init__(self, config: RLModuleConfig | None = None) -> None:
         nn.Module.__init__(self)
         RLModule.__init__(self, config)
-
-    def _finish(self) -> None:
-        super()._finish()
-        self._look_for_modes()
-
-    def _look_for_modes(self) -> None:
-        """Find the layers whose modes are to be switched; again whenever a layer was exchanged somewhere."""
-        layers = [module for module in self.modules() if module is not self]
-        own = vars(self)  # not attributes of the network
-        own["_registrations"] = _registrations[0]
-        own["_own_train"] = any(type(module).train is not nn.Module.train for module in layers)
-        own["_switched"] = (self, *layers) if any(map(_depends_on_mode, layers)) else ()
 
     def _run_train(self, batch: Batch, **kwargs: Any) -> Output:
         return self._in_mode(True, self._forward_train, batch, kwargs)
@@ -55,33 +44,45 @@ class TorchRLModule(nn.Module, RLModule):
             return self._in_mode(False, self._forward_inference, batch, kwargs)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out the modes of layers that a copy has its own of; it looks for them at its first call."""
-        return {**vars(self), "_registrations": -1, "_switched": ()}
+        """Leave out the layers that were seen: a copy has its own, and looks for them at its first call."""
+        return {**vars(self), "_layers_seen": None}
 
     def _in_mode(
         self, training: bool, forward: Callable[..., Output], batch: Batch, kwargs: dict[str, Any]
     ) -> Output:
-        own = vars(self)
-        if own["_registrations"] != _registrations[0]:
-            self._look_for_modes()
-        switched = own["_switched"]
-        if not switched:  # then only this module's own code may ask for the mode
-            mode = own["training"]
-            own["training"] = training
-            try:
-                return forward(batch, **kwargs)
-            finally:
-                own["training"] = mode
-        before = [layer.training for layer in switched]
-        if own["_own_train"]:
-            self.train(training)
-        for layer in switched:
-            vars(layer)["training"] = training
+        """Run a forward with all layers in train or in eval mode, and restore the modes that were found."""
+        if torch.compiler.is_compiling():  # the compiler's own guards see to it that no layer comes in
+            return self._in_its_own_way(training, forward, batch, kwargs)
+        seen: _Layers | None = vars(self).get("_layers_seen")
+        if seen is None or seen.changed():
+            seen = vars(self)["_layers_seen"] = _Layers(self)  # no attribute of the network
+        if seen.own_way:
+            return self._in_its_own_way(training, forward, batch, kwargs)
+        parts = seen.parts
+        before = [part["training"] for part in parts]
+        if (not training) in before:
+            for part in parts:
+                part["training"] = training
+        try:
+            return forward(batch, **kwargs)
+        finally:  # also where nothing was switched: the forward itself may have
+            for part, mode in zip(parts, before):  # noqa: B905  # strict= takes time, and they are equally many
+                part["training"] = mode
+
+    def _in_its_own_way(
+        self, training: bool, forward: Callable[..., Output], batch: Batch, kwargs: dict[str, Any]
+    ) -> Output:
+        """Do the same by `train()`, which a layer or this module may override, to freeze a part, say."""
+        layers = list(self.modules())
+        before = [layer.training for layer in layers]
+        self.train(training)
         try:
             return forward(batch, **kwargs)
         finally:
-            for layer, mode in zip(switched, before, strict=True):
-                vars(layer)["training"] = mode
+            self.train(before[0])  # it may do more than to set flags
+            for layer, mode in zip(layers, before, strict=True):
+                if layer.training is not mode:
+                    layer.training = mode
 
     @property
     def device(self) -> torch.device:
