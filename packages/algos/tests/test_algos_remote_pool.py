@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,9 @@ TOLERANCE = FaultTolerance(
 )
 
 
+AS_THEY_COME = {"requests_in_flight": 2, "steps_per_request": 10}
+
+
 @dataclass
 class InlineEngine:
     """Does what is asked when it is waited for, but for the (runner, incarnation)s that `broken` names."""
@@ -42,6 +45,7 @@ class InlineEngine:
     runners: dict[int, RemoteRunner] = field(default_factory=dict)
     started: list[tuple[int, int]] = field(default_factory=list)
     puts: list[Snapshot] = field(default_factory=list)
+    late: set[Ref] = field(default_factory=set)  # what is not there as yet
     closed: int = 0
 
     def ref(self, result: Callable[[], Any]) -> int:
@@ -85,7 +89,7 @@ class InlineEngine:
         return ref
 
     def wait(self, refs: Sequence[Ref], timeout: float) -> list[Ref]:
-        return [ref for ref in refs if ref in self.refs]
+        return [ref for ref in refs if ref in self.refs and ref not in self.late]
 
     def get(self, ref: Ref) -> Any:
         return self.refs[ref]()
@@ -300,7 +304,7 @@ def interrupt() -> list[Ref]:
 
 
 def test_asynchronous_runners_never_have_more_requests_than_the_bound(pools: Pools) -> None:
-    pool = pools(InlineEngine(config()), requests_in_flight=2, steps_per_request=10)
+    pool = pools(InlineEngine(config()), **AS_THEY_COME)
     for version in range(20):
         pool.broadcast(version, pools.learner.modules.get_state)
         pool.sample(25)
@@ -320,7 +324,7 @@ def test_asynchronous_runners_that_fail_are_replaced_and_every_fragment_is_accou
     pools: Pools,
 ) -> None:
     engine = InlineEngine(config(), lambda runner, turn: [None, "raise", "start"][turn % 3 if runner else 0])
-    pool = pools(engine, requests_in_flight=2, steps_per_request=10)
+    pool = pools(engine, **AS_THEY_COME)
     pool.broadcast(0, pools.learner.modules.get_state)
     while pool.health()["num_restarts"] < 2:
         pool.sample(25)
@@ -329,8 +333,22 @@ def test_asynchronous_runners_that_fail_are_replaced_and_every_fragment_is_accou
     assert pool.health()["num_dropped_fragments"] == 2  # of the first; the second was asked for nothing yet
 
 
+def test_a_runner_that_takes_long_to_start_begins_with_the_weights_of_then(pools: Pools) -> None:
+    engine = InlineEngine(config())
+    pool = pools(engine, tolerance=replace(TOLERANCE, start_timeout_s=60.0), **AS_THEY_COME)
+    engine.late = {pool._fleet.slots[1].awaited}
+    for version in range(5):
+        pool.broadcast(version, pools.learner.modules.get_state)
+        pool.sample(10)
+    engine.late = set()
+    while pool.receipts[-1].runner == 0:
+        pool.sample(10)
+
+    assert pool.receipts[-1].weights_version == 4
+
+
 def test_a_restored_pool_refuses_what_was_asked_for_before(pools: Pools) -> None:
-    pool = pools(InlineEngine(config()), requests_in_flight=2, steps_per_request=10)
+    pool = pools(InlineEngine(config()), **AS_THEY_COME)
     pool.broadcast(7, pools.learner.modules.get_state)
     pool.sample(25)
     state = pool.get_state()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any, Self, TypedDict, Unpack
 
 from rlmodule_algos.minibatch_config import MinibatchConfig, MinibatchSettings
-from rlmodule_algos.settings import Range
+from rlmodule_algos.settings import ConfigError, Range
 
 if TYPE_CHECKING:
     from rlmodule_algos.bc.bc import BC
@@ -47,6 +47,15 @@ class BCConfig(MinibatchConfig):
         `validation_fraction` of the episodes are kept out of learning; `validation_loss` is theirs.
         """
         return self._set("offline_data", OfflineDataSettings, settings)
+
+    def validate(self) -> None:
+        """Raise ConfigError for settings that exclude one another, or env runners."""
+        super().validate()
+        if self.num_env_runners:
+            raise ConfigError(
+                f"env_runners: num_env_runners: BC learns from recorded episodes and samples nothing; "
+                f"leave it at 0, got {self.num_env_runners}"
+            )
 
     @classmethod
     def _groups(cls) -> dict[str, type]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -41,6 +42,7 @@ except ImportError as missing:
 
 TOKEN = "RLMODULE_RAY_TOKEN"  # in the environment of every process of a private Ray
 LOOPBACK = "127.0.0.1"
+ANSWER_S = 10.0  # to wait for a cluster to accept a connection
 CLEANED_UP_S = 5.0  # to wait for the watchdog
 _lock = threading.RLock()
 
@@ -135,6 +137,7 @@ class Session:
         elif address is None:
             self._start(num_env_runners)
         else:
+            _require_answer(address)
             with _sigterm_kept():
                 ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
 
@@ -255,6 +258,20 @@ def _sigterm_kept() -> Iterator[None]:
     finally:
         if in_main_thread and before is not None:
             signal.signal(signal.SIGTERM, before)
+
+
+def _require_answer(address: str) -> None:
+    """Raise ConfigError unless somebody listens there; Ray itself would try for many minutes."""
+    if address == "auto":
+        return  # Ray knows at once whether there is one
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), ANSWER_S).close()
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"env_runners: ray_address={address!r}: no cluster answers there ({error}); expected 'host:port' "
+            "of a head node, or 'auto' on a node of the cluster"
+        ) from error
 
 
 def _short_folder() -> str:

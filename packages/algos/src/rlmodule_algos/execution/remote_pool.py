@@ -53,7 +53,11 @@ class RemotePool:
         self._num_snapshots = 0
         self._closed = False
         self._fleet = Fleet(engine, num_env_runners, tolerance, self._draw_seed)
-        self._fleet.start()
+        try:
+            self._fleet.start()
+        except BaseException:
+            self.close()
+            raise
 
     def broadcast(self, version: int, get_weights: Callable[[], State]) -> None:
         """Copy and send the weights, once a version; requests that wait already keep theirs."""
@@ -66,9 +70,10 @@ class RemotePool:
             )
 
     def sample(self, num_env_steps: int) -> dict[str, list[Fragment]]:
-        """Return fragments of `num_env_steps` environment steps or a little more, in order of runners.
+        """Return fragments of about `num_env_steps` environment steps, in order of runners.
 
-        Asynchronous: in the order in which they came. Raises EnvRunnerError if runners fail too often.
+        Asynchronous: in the order in which they came. Some environments spend steps on resets, which are
+        not counted. Raises EnvRunnerError if runners fail too often.
         """
         if self._closed:
             raise RuntimeError("sample: this pool was closed")
@@ -110,25 +115,28 @@ class RemotePool:
         return sorted(deliveries, key=lambda delivery: delivery.receipt)
 
     def _take_arrived(self, num_env_steps: int) -> list[Delivery]:
-        taken, steps = list[Delivery](), 0
-        while steps < num_env_steps:
-            self._fill_up(num_env_steps)
-            if self._fleet.arrived:
-                taken.append(self._fleet.take())
-                steps += taken[-1].receipt.num_env_steps
+        """Take fragments as they come, as many as are needed if every step of theirs is real."""
+        fleet, taken = self._fleet, list[Delivery]()
+        size = self._steps_per_request or num_env_steps
+        while len(taken) * size < num_env_steps:
+            self._fill_up(size)
+            if fleet.arrived:
+                taken.append(fleet.take())
             else:
-                self._fleet.poll()
-                self._fleet.lost.clear()  # others will be asked for in their place
-        self._fill_up(num_env_steps)
+                fleet.poll()
+                fleet.lost.clear()  # others will be asked for in their place
+        self._fill_up(size)
         return taken
 
-    def _fill_up(self, num_env_steps: int) -> None:
-        """Ask every runner for so much that it has something to do while the learner learns."""
-        size = self._steps_per_request or num_env_steps
+    def _fill_up(self, size: int) -> None:
+        """Ask every runner for so much that it has something to do while the learner learns.
+
+        One that still starts is asked when it is ready: the weights of now would be old by then.
+        """
         waiting = Counter(delivery.receipt.runner for delivery in self._fleet.arrived)
         for slot in self._fleet.slots:
             waiting[slot.index] += len(slot.asked)
-            while slot.process is not None and waiting[slot.index] < (self._requests_in_flight or 1):
+            while slot.ready and waiting[slot.index] < (self._requests_in_flight or 1):
                 self._fleet.ask(slot, size)
                 waiting[slot.index] += 1
 
