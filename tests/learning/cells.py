@@ -15,7 +15,8 @@ from typing import Any, TypeAlias
 import gymnasium as gym
 import numpy as np
 
-from rlmodule_algos import BCConfig, PPOConfig
+from rlmodule_algos import APPOConfig, BCConfig, ImpalaConfig, PPOConfig
+from rlmodule_algos.actor_learner import ActorLearnerConfig
 from rlmodule_algos.algorithm import Algorithm
 from rlmodule_algos.config import AlgorithmConfig
 from rlmodule_algos.testing import (
@@ -160,6 +161,31 @@ def same_name(agent: str) -> str:
     return agent
 
 
+def lagging(
+    kind: type[ActorLearnerConfig], fragment_length: int = 16, **training: Any
+) -> Callable[[], AlgorithmConfig]:
+    """IMPALA or APPO, whose actors are up to two updates behind."""
+    settings = {"train_batch_size": fragment_length * 32, "broadcast_interval": 3, **training}
+    return lambda: kind().training(**settings).env_runners(rollout_fragment_length=fragment_length)
+
+
+def lagging_crossed(kind: type[ActorLearnerConfig]) -> Callable[[], AlgorithmConfig]:
+    """The same with a module for each agent."""
+
+    def config() -> AlgorithmConfig:
+        made = kind().env_runners(num_envs_per_env_runner=16, rollout_fragment_length=16)
+        made.training(
+            train_batch_size=256,
+            broadcast_interval=3,
+            lr=5e-3,
+            gamma=0.5,
+            model={"fcnet_hiddens": [32]},
+        )
+        return made.multi_agent(policy_mapping_fn=same_name)
+
+    return config
+
+
 def lean_and_velocity(obs: Any, starts: Any) -> Any:
     """A reflex that balances CartPole for 493 steps on average: push to where the pole goes."""
     return (obs[:, 2] + obs[:, 3] > 0).astype(np.int64)
@@ -209,4 +235,19 @@ BC_CELLS = [
     Cell("bc", "complex", GATED, 0.95, 200_000, bc(recorded(GatedLeaves, 500), model=WIDE)),
     Cell("bc", "marl", CROSSED, 0.95, 100_000, bc_crossed),
 ]
-CELLS = {cell.name: cell for cell in [*PPO_CELLS, *BC_CELLS]}
+IMPALA, APPO = ImpalaConfig, APPOConfig
+IMPALA_CELLS = [
+    Cell("impala", "fc", CARTPOLE, 400.0, 300_000, lagging(IMPALA, 32, train_batch_size=512)),
+    Cell("impala", "cnn", CATCH, 0.8, 400_000, lagging(IMPALA, gamma=0.97, model=SMALL_CNN)),
+    Cell("impala", "lstm", REPEAT, 0.85, 250_000, lagging(IMPALA, 20, gamma=0.5, lr=2e-3, model=SMALL_LSTM)),
+    Cell("impala", "complex", GATED, 0.9, 400_000, lagging(IMPALA, gamma=0.0, lr=2e-3, model=WIDE)),
+    Cell("impala", "marl", CROSSED, 0.9, 150_000, lagging_crossed(IMPALA)),
+]
+APPO_CELLS = [
+    Cell("appo", "fc", CARTPOLE, 400.0, 400_000, lagging(APPO, 32, train_batch_size=512)),
+    Cell("appo", "cnn", CATCH, 0.8, 300_000, lagging(APPO, gamma=0.97, model=SMALL_CNN)),
+    Cell("appo", "lstm", REPEAT, 0.85, 150_000, lagging(APPO, 20, gamma=0.5, lr=2e-3, model=SMALL_LSTM)),
+    Cell("appo", "complex", GATED, 0.9, 300_000, lagging(APPO, gamma=0.0, lr=2e-3, model=WIDE)),
+    Cell("appo", "marl", CROSSED, 0.9, 150_000, lagging_crossed(APPO)),
+]
+CELLS = {cell.name: cell for cell in [*PPO_CELLS, *BC_CELLS, *IMPALA_CELLS, *APPO_CELLS]}
