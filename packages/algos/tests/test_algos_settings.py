@@ -25,6 +25,8 @@ GROUPS: list[tuple[str, str, Any, str]] = [
     ("rollouts", "num_envs_per_env_runner", 3, "num_envs_per_env_runer"),
     ("learners", "device", "cuda", "devise"),
     ("evaluation", "evaluation_interval", 5, "evaluation_intervall"),
+    ("env_runners", "num_env_runners", 2, "num_env_runner"),
+    ("fault_tolerance", "sample_timeout_s", 5.0, "sample_timeout"),
     ("debugging", "seed", 3, "sed"),
 ]
 
@@ -172,6 +174,8 @@ def test_values_must_have_the_type_and_lie_in_the_range(name: str, good: list[An
         ("evaluation", {"evaluation_interval": 0}),
         ("env_runners", {"num_envs_per_env_runner": 0}),
         ("env_runners", {"num_env_runners": -1}),
+        ("fault_tolerance", {"max_num_env_runner_restarts": -1}),
+        ("fault_tolerance", {"restart_delay_s": 0.0}),
         ("learners", {"num_learners": 1}),
         ("learners", {"device": 0}),
         ("rl_module", {"rl_module_spec": SingleAgentRLModuleSpec}),
