@@ -6,6 +6,7 @@ from rlmodule_algos.appo import APPO, APPOConfig
 from rlmodule_algos.bc import BC, BCConfig
 from rlmodule_algos.config import AlgorithmConfig
 from rlmodule_algos.envs import EnvError, MultiAgentCartPole, MultiAgentEnv
+from rlmodule_algos.execution import EnvRunnerError
 from rlmodule_algos.impala import Impala, ImpalaConfig
 from rlmodule_algos.policy import Policy
 from rlmodule_algos.ppo import PPO, PPOConfig
@@ -21,6 +22,7 @@ __all__ = [
     "BCConfig",
     "ConfigError",
     "EnvError",
+    "EnvRunnerError",
     "Impala",
     "ImpalaConfig",
     "MultiAgentCartPole",

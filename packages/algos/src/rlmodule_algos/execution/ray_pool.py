@@ -174,12 +174,17 @@ class Session:
                 return
             if Session.current is self:
                 Session.current = None
-            if self._ours:
-                ray.shutdown()
-            if self._watchdog is not None and self._watchdog.stdin is not None:
-                self._watchdog.stdin.close()
-                with suppress(subprocess.TimeoutExpired):  # it goes on by itself
-                    self._watchdog.wait(CLEANED_UP_S)
+            try:
+                if self._ours:
+                    ray.shutdown()
+            finally:
+                self._dismiss_watchdog()
+
+    def _dismiss_watchdog(self) -> None:
+        if self._watchdog is not None and self._watchdog.stdin is not None:
+            self._watchdog.stdin.close()
+            with suppress(subprocess.TimeoutExpired):  # it goes on by itself
+                self._watchdog.wait(CLEANED_UP_S)
 
     def _require_meant(self, address: str | None) -> None:
         """Use a connection that the program made itself only where it says so."""
@@ -195,7 +200,13 @@ class Session:
         folder = tempfile.mkdtemp(prefix=f"rlm-{os.getpid()}-", dir=_short_folder())  # 0700
         self.token = token.encode()
         command = [sys.executable, "-I", "-S", ray_watchdog.__file__, token, folder]
-        self._watchdog = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+        self._watchdog = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,  # whoever reads the driver's shall not wait for it
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
         try:
             with _sigterm_kept(), _loopback_only(), _environment(**{TOKEN: token}):
                 ray.init(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
@@ -52,6 +53,7 @@ class RemotePool:
         self._version: int | None = None
         self._num_snapshots = 0
         self._closed = False
+        self._pid = os.getpid()
         self._fleet = Fleet(engine, num_env_runners, tolerance, self._draw_seed)
         try:
             self._fleet.start()
@@ -178,8 +180,8 @@ class RemotePool:
         self._fleet.start_over()
 
     def close(self) -> None:
-        """End every runner; calling it again does nothing."""
-        if not self._closed:
+        """End every runner; calling it again, or in a fork of this process, does nothing."""
+        if not self._closed and os.getpid() == self._pid:
             self._closed = True
             try:
                 self._fleet.kill()

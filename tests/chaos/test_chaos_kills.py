@@ -1,0 +1,138 @@
+"""Runners are killed at random moments, twenty times a run, and the run neither notices nor forgets.
+
+Takes one to two minutes an algorithm: `hatch run test tests/chaos -m long -s`.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import threading
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from time import monotonic
+
+import pytest
+
+from rlmodule_algos import APPOConfig, ImpalaConfig, PPOConfig
+from rlmodule_algos.algorithm import Algorithm
+from rlmodule_algos.config import AlgorithmConfig
+from rlmodule_algos.execution import RemotePool
+from rlmodule_algos.execution.messages import Receipt
+
+KILLS = 20
+STEPS = 200_000
+RUNNERS = 4
+SEED = 0
+
+
+class Killer(threading.Thread):
+    """Kills a random process that is a runner, also one that only starts, 20 times."""
+
+    def __init__(self, find: Callable[[], list[int]]) -> None:
+        super().__init__(daemon=True)
+        self.killed = 0
+        self._find = find
+        self._rng = random.Random(SEED)
+        self._over = threading.Event()
+
+    def run(self) -> None:
+        while self.killed < KILLS and not self._over.wait(self._rng.uniform(0.2, 3.0)):
+            pids = self._find()
+            if pids:
+                with suppress(ProcessLookupError):
+                    os.kill(self._rng.choice(pids), signal.SIGKILL)
+                    self.killed += 1
+
+    def stop(self) -> None:
+        self._over.set()
+        self.join()
+
+
+def runners_of(token: bytes) -> list[int]:
+    """Return the processes of this private Ray that are a runner of ours."""
+    from rlmodule_algos.execution.ray_watchdog import marked
+
+    found = []
+    for pid in marked(token):
+        with suppress(OSError):
+            if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"ray::RayRunner"):
+                found.append(pid)
+    return found
+
+
+def check_ledger(receipts: list[Receipt], trained: int) -> None:
+    keys = Counter((receipt.runner, receipt.incarnation, receipt.sequence) for receipt in receipts)
+    assert max(keys.values()) == 1  # no fragment twice
+    assert sum(receipt.num_env_steps for receipt in receipts) == trained
+    by_incarnation: dict[tuple[int, int], list[Receipt]] = defaultdict(list)
+    for receipt in receipts:
+        by_incarnation[receipt.runner, receipt.incarnation].append(receipt)
+    newest = -1
+    for came in by_incarnation.values():
+        assert [receipt.sequence for receipt in came] == list(range(len(came)))
+        versions = [receipt.weights_version for receipt in came]
+        assert versions == sorted(versions)
+    for receipt in receipts:  # a new incarnation begins with weights that are not behind the others'
+        if receipt.sequence == 0 and receipt.incarnation > 1:
+            assert receipt.weights_version >= newest - 2 * RUNNERS * 2
+        newest = max(newest, receipt.weights_version)
+
+
+def balanced(health: dict[str, int]) -> bool:
+    return health["num_fragments_requested"] == (
+        health["num_fragments_delivered"]
+        + health["num_dropped_fragments"]
+        + health["num_fragments_in_flight"]
+    )
+
+
+def run(algorithm: Algorithm[AlgorithmConfig], killer: Killer) -> dict[str, int]:
+    """Train until the steps are done and every runner that was killed is back."""
+    while True:
+        result = algorithm.train()
+        health: dict[str, int] = result["fault_tolerance"]
+        assert balanced(health)
+        whole = health["num_healthy_env_runners"] == RUNNERS and killer.killed == KILLS
+        steps = result["env_runners"]["num_env_steps_sampled_lifetime"]
+        if steps >= STEPS and whole and health["num_restarts"] >= KILLS:
+            return health
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("config", [PPOConfig, ImpalaConfig, APPOConfig])
+def test_a_run_survives_twenty_kills_learns_and_accounts_for_every_fragment(
+    config: type[AlgorithmConfig],
+) -> None:
+    pytest.importorskip("ray")
+    from rlmodule_algos.execution.ray_pool import Session
+
+    settings = config().environment("CartPole-v1").debugging(seed=SEED)
+    settings.env_runners(num_env_runners=RUNNERS).fault_tolerance(max_failures_in_a_row=KILLS)
+    settings.training(lr=[[0, 1e-3], [STEPS, 1e-5]])  # as the run goes on until the last kill is over
+    begin = monotonic()
+    with settings.build() as algorithm:
+        pool = algorithm.pool  # type: ignore[attr-defined]
+        assert isinstance(pool, RemotePool)
+        assert Session.current is not None
+        token = Session.current.token
+        assert token is not None
+        killer = Killer(lambda: runners_of(token))
+        killer.start()
+        try:
+            health = run(algorithm, killer)
+        finally:
+            killer.stop()
+        steps = algorithm.env_steps
+        returned = algorithm.evaluate(20)["evaluation"]["episode_return_mean"]
+        receipts = list(pool.receipts)
+    print(f"{config.__name__}: {steps} steps, {returned:.0f}, {monotonic() - begin:.0f} s, {health}")
+
+    check_ledger(receipts, steps)
+    assert health["num_restarts"] == KILLS
+    assert health["num_dropped_fragments"] <= KILLS * settings.max_requests_in_flight_per_env_runner
+    assert returned >= 400
+    assert not runners_of(token)
