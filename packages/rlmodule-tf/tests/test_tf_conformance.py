@@ -83,21 +83,72 @@ class Sized(DiscreteBCTfModule):
         return {"action_dist": TfCategorical(logits * (batch["obs"].shape[0] or -1))}
 
 
+class Stopped(DiscreteBCTfModule):
+    def _forward_train(self, batch: Any) -> Any:
+        return {"action_dist": TfCategorical(tf.stop_gradient(self.policy(batch["obs"])), start=2)}
+
+
+class Silent(DiscreteBCTfModule):
+    """Trains on logits without a gradient, and gives no distribution that would show it."""
+
+    def _forward_train(self, batch: Any) -> Any:
+        return {"action_dist_inputs": tf.stop_gradient(self.policy(batch["obs"])), "rows": tf.range(2)}
+
+
+class InKeras(TfRLModule):
+    """Two Keras layers, of which a user may freeze one."""
+
+    def __init__(self, config: RLModuleConfig) -> None:
+        super().__init__(config)
+        self.body, self.head = tf.keras.layers.Dense(5), tf.keras.layers.Dense(3)
+
+    def _forward_exploration(self, batch: Any) -> dict[str, Any]:
+        return {"action_dist": TfCategorical(self.head(self.body(batch["obs"])), start=2)}
+
+    _forward_inference = _forward_exploration
+
+
+class TestInKeras(TfRLModuleConformance):
+    def make_module(self) -> TfRLModule:
+        return InKeras(CONFIG)
+
+
+class Thawing(InKeras):
+    """Lists frozen variables as trainable."""
+
+    @property
+    def trainable_variables(self) -> Any:
+        return self.variables
+
+
 @pytest.mark.parametrize(
-    ("cls", "test"),
+    ("cls", "test", "words"),
     [
-        (Leaky, "test_acting_carries_no_gradient"),
-        (Growing, "test_every_variable_exists_and_is_in_the_state"),
-        (Sized, "test_acting_is_traced_once_for_all_batch_sizes_and_computes_the_same"),
+        (Leaky, "test_acting_carries_no_gradient", "inference: logp carries a gradient"),
+        (Stopped, "test_training_carries_a_gradient", "carries no gradient in action_dist: does it stop it"),
+        (Silent, "test_training_carries_a_gradient", "carries no gradient in action_dist_inputs: does it"),
+        (
+            Thawing,
+            "test_a_frozen_layer_is_not_listed_as_trainable_and_no_step_moves_it",
+            "is frozen, but its variables are among the trainable ones",
+        ),
+        (Growing, "test_every_variable_exists_and_is_in_the_state", "a forward made new variables"),
+        (
+            Sized,
+            "test_acting_is_traced_once_for_all_batch_sizes_and_computes_the_same",
+            "the graph acts differently",
+        ),
     ],
 )
-def test_the_suite_fails_for_a_module_that_breaks_a_promise_of_tensorflow(cls: Any, test: str) -> None:
+def test_the_suite_fails_in_words_for_a_module_that_breaks_a_promise_of_tensorflow(
+    cls: Any, test: str, words: str
+) -> None:
     class Suite(TfRLModuleConformance):
         def make_module(self) -> TfRLModule:
             module: TfRLModule = cls(CONFIG)
             return module
 
-    with pytest.raises(AssertionError):
+    with pytest.raises(AssertionError, match=words):
         getattr(Suite(), test)()
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 from contextlib import suppress
 
 import torch
+from torch import Tensor
 
 from rlmodule_core import Columns
+from rlmodule_core.module import Output
+from rlmodule_core.nest import leaves
 from rlmodule_core.state import flatten_state
 from rlmodule_core.testing import ACTING, PHASES, RLModuleConformance
 from rlmodule_torch.module import TorchRLModule
@@ -30,15 +33,29 @@ class TorchRLModuleConformance(RLModuleConformance):
         assert torch.is_grad_enabled()
 
     def test_training_carries_a_gradient(self) -> None:
-        """What `forward_train` gives depends on some parameter, where it gives an `action_dist` to score."""
+        """What `forward_train` gives to learn from depends on some parameter: the policy, or other floats."""
         module = self.make_module()
         output = self._act(module, "train", 2)
-        if Columns.ACTION_DIST not in output or not any(p.requires_grad for p in module.parameters()):
+        found = self._learned(module, output)
+        if not found or not any(parameter.requires_grad for parameter in module.parameters()):
             return
-        distribution = self._distribution(module, output)
-        with suppress(NotImplementedError):  # a deterministic policy has no logp
-            score = distribution.logp(distribution.sample())
-            assert score.requires_grad, "forward_train carries no gradient: does it run under no_grad?"
+        assert any(tensor.requires_grad for tensor in found.values()), (
+            f"forward_train carries no gradient in {', '.join(found)}: does it run under no_grad?"
+        )
+
+    def _learned(self, module: TorchRLModule, output: Output) -> dict[str, Tensor]:
+        """Return what a loss would be made of: the score of an action, without one all tensors of floats."""
+        if Columns.ACTION_DIST in output:
+            distribution = self._distribution(module, output)
+            with suppress(NotImplementedError):  # a deterministic policy has no logp
+                return {Columns.ACTION_DIST: distribution.logp(distribution.sample())}
+            output = {**output, Columns.ACTION_DIST: distribution.rsample()}
+        return {
+            name: leaf
+            for name, column in output.items()
+            for leaf in leaves(column)
+            if isinstance(leaf, Tensor) and leaf.is_floating_point()
+        }
 
     def test_every_phase_leaves_the_modes_as_they_were(self) -> None:
         """Of each layer, after success and after a refused batch."""
@@ -55,4 +72,6 @@ class TorchRLModuleConformance(RLModuleConformance):
         module = self.make_module()
         state = flatten_state(module.get_state())
         for name, parameter in module.named_parameters():
-            assert state[name].shape == tuple(parameter.shape), name
+            assert name in state, f"{name} is not in the state, which has {', '.join(state)}"
+            found, expected = state[name].shape, tuple(parameter.shape)
+            assert found == expected, f"{name} has shape {found} in the state, and is {expected}"

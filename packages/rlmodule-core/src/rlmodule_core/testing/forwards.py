@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from gymnasium import spaces
@@ -13,7 +14,7 @@ from rlmodule_core.module import Batch, RLModule
 from rlmodule_core.multi_agent import DEFAULT_MODULE_ID
 from rlmodule_core.nest import Nest, leaves, map_nest
 from rlmodule_core.nested_dict import NestedDict
-from rlmodule_core.testing.making import ACTING, PHASES, Making, refused
+from rlmodule_core.testing.making import ACTING, PHASES, Making, promised, refused
 from rlmodule_specs import SpecError
 
 SPECS = ("_input_specs", *(f"input_specs_{phase}" for phase in PHASES))
@@ -37,10 +38,10 @@ class ForwardPromises(Making):
         module = self.make_module()
         for phase in PHASES:
             batch = self.make_batch(module, phase, 2)
-            forward = getattr(module, f"forward_{phase}")
-            forward(batch=batch)
-            forward(MappingProxyType(batch))
-            forward(NestedDict(batch))
+            with promised(f"forward_{phase} takes its batch by keyword"):
+                getattr(module, f"forward_{phase}")(batch=batch)
+            self._forward(module, phase, MappingProxyType(batch), "a read-only mapping")
+            self._forward(module, phase, NestedDict(batch), "a NestedDict")
 
     def test_a_forward_leaves_the_batch_as_it_was(self) -> None:
         """The same columns with the same numbers."""
@@ -61,7 +62,7 @@ class ForwardPromises(Making):
             forward, good = getattr(module, f"forward_{phase}"), self.make_batch(module, phase, 2)
             for good_calls_before in (0, 1, 98):
                 for _ in range(good_calls_before):
-                    forward(good)
+                    self._forward(module, phase, good)
                 for name, bad in self._broken(module, good):
                     refused(SpecError, lambda: forward(bad), f"{phase}: a batch with {name}")  # noqa: B023
 
@@ -71,37 +72,56 @@ class ForwardPromises(Making):
         for phase in ACTING:
             distribution = self._distribution(module, self._act(module, phase, 3))
             value = distribution.sample()
-            assert len(leaves(value)[0]) == 3
+            assert len(leaves(value)[0]) == 3, f"{phase}: {len(leaves(value)[0])} actions for 3 rows"
             mode = distribution.to_deterministic().sample()
-            assert [np.shape(leaf) for leaf in leaves(mode)] == [np.shape(leaf) for leaf in leaves(value)]
+            shapes, expected = ([np.shape(leaf) for leaf in leaves(nest)] for nest in (mode, value))
+            assert shapes == expected, f"{phase}: the mode has shapes {shapes}, draws have {expected}"
             self._require_actions(module, value, phase)
             try:
                 score = distribution.logp(value)
             except NotImplementedError:  # a deterministic policy
                 continue
-            expected = np.shape(leaves(value)[0])[: 1 + module.is_stateful()]
-            assert np.shape(score) == expected, f"{phase}: logp has shape {np.shape(score)}, not {expected}"
+            rows = np.shape(leaves(value)[0])[: 1 + module.is_stateful()]
+            assert np.shape(score) == rows, f"{phase}: logp has shape {np.shape(score)}, not {rows}"
 
     def test_inference_is_repeatable_and_rows_do_not_influence_each_other(self) -> None:
         """The policy for one batch is the same again, and the same row by row."""
         module = self.make_module()
-        if module.is_stateful():
-            return
         batch = self.make_batch(module, "inference", 4)
         whole = self._policy(module, batch)
-        assert self._close(whole, self._policy(module, batch)), "the same batch gives another policy"
+        assert self._close(whole, self._policy(module, batch)), "inference: the same batch, another policy"
         for i in range(4):
             row, part = _row(batch, i), _row(whole, i)
-            assert self._close(self._policy(module, row), part), f"row {i} has another policy alone"
+            assert self._close(self._policy(module, row), part), f"row {i} alone has another policy"
+
+    def test_exploration_depends_on_its_rows_and_the_generator_alone(self) -> None:
+        """Not on how often it was called, nor on the other rows; noise may be drawn from the generator.
+
+        It is the policy that is compared, not what is drawn from it.
+        """
+        module, phase = self.make_module(), "exploration"
+        batch, rows = self.make_batch(module, phase, 4), self.make_batch(module, phase, 7)
+        others = map_nest(lambda column: column[3:], rows)
+
+        def policy(batch: Batch) -> Nest:
+            self._seed(module, 0)
+            return self._policy(module, batch, phase)
+
+        whole = policy(batch)
+        assert self._close(whole, policy(batch)), f"{phase}: the same batch and generator, another policy"
+        for i in range(4):
+            mixed = _with_row(self._arrays(module, others), self._arrays(module, batch), i)
+            part = _row(policy({name: self._tensors(module, column) for name, column in mixed.items()}), i)
+            assert self._close(part, _row(whole, i)), f"{phase}: other rows change the policy of row {i}"
 
     def test_it_is_a_multi_agent_module_of_one(self) -> None:
         """Under the id `default_policy`, as itself."""
         module = self.make_module()
         many = module.as_multi_agent()
-        assert list(many) == [DEFAULT_MODULE_ID]
-        assert many[DEFAULT_MODULE_ID] is module
+        assert list(many) == [DEFAULT_MODULE_ID], f"as_multi_agent() has the ids {list(many)}"
+        assert many[DEFAULT_MODULE_ID] is module, "as_multi_agent() holds another module"
         output = many.forward_inference({DEFAULT_MODULE_ID: self.make_batch(module, "inference", 2)})
-        assert list(output) == [DEFAULT_MODULE_ID]
+        assert list(output) == [DEFAULT_MODULE_ID], f"its output has the ids {list(output)}"
 
     def _require_actions(self, module: RLModule, value: Nest, phase: str) -> None:
         """Demand that discrete actions are of the space; those of a Box are clipped by whoever acts."""
@@ -121,5 +141,13 @@ class ForwardPromises(Making):
             yield "one number too many", {**good, Columns.OBS: self._tensors(module, wider)}
 
 
-def _row(nest: Nest, i: int) -> Nest:
+def _row(nest: Nest, i: int) -> Any:
     return map_nest(lambda column: column[i : i + 1], nest)
+
+
+def _with_row(columns: Any, source: Any, i: int) -> Any:
+    """Return columns whose row `i` is that of `source`."""
+    copies = map_nest(np.array, columns)
+    for copy, column in zip(leaves(copies), leaves(source), strict=True):
+        copy[i] = column[i]
+    return copies

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,8 @@ class Making:
     """What a user overrides, and what every test is written with."""
 
     tolerance = 1e-5
+    saves = True
+    """Whether a checkpoint can be written of it; where not, it is the refusal that is tested."""
 
     def make_module(self) -> RLModule:
         """Return a new module."""
@@ -61,8 +64,9 @@ class Making:
             else framework_module(module.framework, "bridge").to_numpy(nest)
         )
 
-    def _forward(self, module: RLModule, phase: str, batch: Batch) -> Output:
-        output: Output = getattr(module, f"forward_{phase}")(batch)
+    def _forward(self, module: RLModule, phase: str, batch: Batch, what: str = "a batch") -> Output:
+        with promised(f"forward_{phase} takes {what}"):
+            output: Output = getattr(module, f"forward_{phase}")(batch)
         assert isinstance(output, Mapping), f"forward_{phase} returned {type(output).__name__}, no mapping"
         return output
 
@@ -70,14 +74,24 @@ class Making:
         return self._forward(module, phase, self.make_batch(module, phase, rows))
 
     def _distribution(self, module: RLModule, output: Output) -> Distribution[Any]:
-        known: Distribution[Any] = output[Columns.ACTION_DIST]
+        assert Columns.ACTION_DIST in output, f"there is no action_dist among {sorted(output)}"
+        known: Any = output[Columns.ACTION_DIST]
         if not isinstance(known, Distribution) and module.framework != "numpy":
-            known = framework_module(module.framework, "bridge").as_distribution(known)
+            with promised("action_dist is a distribution, ours or the framework's own"):
+                known = framework_module(module.framework, "bridge").as_distribution(known)
+        kind = type(known).__name__
+        assert isinstance(known, Distribution), f"action_dist: expected a Distribution, got {kind}"
         return known
 
-    def _policy(self, module: RLModule, batch: Batch) -> Nest:
+    def _seed(self, module: RLModule, number: int) -> None:
+        """Put the generators that a forward may draw from into a known state."""
+        np.random.seed(number)  # the one that a module without its own draws from
+        if module.framework != "numpy":
+            framework_module(module.framework, "bridge").seed(number)
+
+    def _policy(self, module: RLModule, batch: Batch, phase: str = "inference") -> Nest:
         """Return what decides the actions: the distribution's parameters, or its mode if it has none."""
-        return self._decides(module, self._forward(module, "inference", batch))
+        return self._decides(module, self._forward(module, phase, batch))
 
     def _decides(self, module: RLModule, output: Output) -> Nest:
         distribution = self._distribution(module, output)
@@ -96,10 +110,24 @@ class Making:
         assert self._close(self._policy(one, batch), self._policy(other, batch)), "it acts differently"
 
 
-def refused(error: type[Exception], call: Callable[[], object], what: str) -> None:
-    """Demand that a call raises `error`."""
+def refused(error: type[Exception], call: Callable[[], object], what: str) -> Exception:
+    """Demand that a call raises `error`, and return it."""
     try:
         call()
-    except error:
-        return
+    except error as expected:
+        return expected
+    except Exception as other:
+        came = f"{type(other).__name__}: {other}"
+        raise AssertionError(f"{what} was not refused with {error.__name__}, but ended in {came}") from other
     raise AssertionError(f"{what} was not refused with {error.__name__}")
+
+
+@contextmanager
+def promised(what: str) -> Iterator[None]:
+    """Name the promise that whatever fails within breaks."""
+    try:
+        yield
+    except AssertionError:
+        raise
+    except Exception as error:
+        raise AssertionError(f"promised: {what}; it ended in {type(error).__name__}: {error}") from error

@@ -31,14 +31,18 @@ class SequencePromises(Making):
         """`is_stateful` says whether there is a state; `state_out` has the form of `state_in`."""
         module = self.make_module()
         initial = module.get_initial_state()
-        assert module.is_stateful() == bool(initial)
+        said = module.is_stateful()
+        assert said == bool(initial), f"is_stateful() is {said}, get_initial_state() is {initial}"
         if not initial:
             return
         assert all(isinstance(leaf, np.ndarray) for leaf in leaves(initial)), "the state is NumPy arrays"
         batch = self.make_batch(module, "inference", 2)
-        out = module.forward_inference(batch)[Columns.STATE_OUT]
+        output = self._forward(module, "inference", batch)
+        assert Columns.STATE_OUT in output, f"there is no state_out among {sorted(output)}"
+        out = output[Columns.STATE_OUT]
         before = {name: np.shape(leaf) for name, leaf in flatten_state(batch[Columns.STATE_IN]).items()}
-        assert {name: np.shape(leaf) for name, leaf in flatten_state(out).items()} == before
+        after = {name: np.shape(leaf) for name, leaf in flatten_state(out).items()}
+        assert after == before, f"state_out has the shapes {after}, state_in {before}"
 
     def test_all_steps_at_once_are_the_single_steps_with_the_state_carried_on(self) -> None:
         """The same outputs and the same last state; `mask` and `is_first` may be left out."""
@@ -120,7 +124,9 @@ class SequencePromises(Making):
     def _numbers(self, module: RLModule, phase: str, batch: Batch) -> tuple[dict[str, Nest], Nest]:
         """Return what a forward gives per step, as arrays, and the state after it."""
         tensors = {name: self._tensors(module, column) for name, column in batch.items()}
-        output = self._forward(module, phase, tensors)
+        lacking = [name for name in OPTIONAL if name not in batch]
+        output = self._forward(module, phase, tensors, f"steps without {' and '.join(lacking) or 'anything'}")
+        assert Columns.STATE_OUT in output, f"{phase}: there is no state_out among {sorted(output)}"
         cut = tuple(leaves(batch[Columns.OBS])[0].shape[:2])
         found = {
             name: self._arrays(module, column)
