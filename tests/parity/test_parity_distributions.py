@@ -124,7 +124,7 @@ def test_logp_entropy_and_kl_are_the_textbooks(
         one = map_nest(lambda leaf: leaf[row], value)  # noqa: B023  # used at once
         expected = literal(space, squash, inputs[row].astype(float), others[row].astype(float), one)
         actual = [backend.arrays(result)[row] for result in results]
-        np.testing.assert_allclose(actual, expected, rtol=10 * tolerance, atol=10 * tolerance)
+        np.testing.assert_allclose(actual, expected, rtol=tolerance, atol=tolerance)
     assert all(tuple(result.shape) == batch for result in results)
     for drawn in (p.sample(), p.to_deterministic().sample()):
         assert [tuple(leaf.shape) for leaf in leaves(drawn)] == [leaf.shape for leaf in leaves(value)]
@@ -157,9 +157,9 @@ def test_the_frameworks_agree_in_values_gradients_and_modes(backends: Any, name:
     for other in ("numpy", "tf"):
         np.testing.assert_allclose(results(backends[other]), results(backends["torch"]), tolerance, tolerance)
     for other in slopes:
-        rtol, atol = (1e-5, 1e-5) if other == "tf" else (1e-5, 1e-7)
         for actual, expected in zip(slopes[other], slopes["torch"], strict=True):
-            np.testing.assert_allclose(actual, expected, rtol, atol)
+            largest = np.abs(expected).max()  # what small entries of a sum are exact to
+            np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-5 * largest)
     for other in ("numpy", "tf"):
         modes = [
             b.arrays(b.make(space, inputs, squash=squash).to_deterministic().sample())

@@ -133,7 +133,9 @@ def test_the_gradient_of_every_weight_is_the_same(space: gym.Space[Any], model: 
     np.testing.assert_allclose(tf_loss.total, torch_loss.total.detach(), rtol=1e-5)
     gradients = tape.gradient(tf_loss.total, ours.trainable_variables)
     for gradient, parameter in zip(gradients, theirs.parameters(), strict=True):
-        np.testing.assert_allclose(gradient, parameter.grad, rtol=1e-5, atol=1e-5)
+        assert parameter.grad is not None
+        largest = float(parameter.grad.abs().max())  # what small entries of a sum are exact to
+        np.testing.assert_allclose(gradient, parameter.grad, rtol=0, atol=1e-5 * largest)
 
 
 @pytest.mark.parametrize("clip_by", ["value", "norm", "global_norm"])
@@ -153,7 +155,8 @@ def test_ten_updater_steps_stay_together(space: gym.Space[Any], model: dict[str,
     assert largest_gap(ours.get_state(), theirs.get_state()) < 1e-4
     assert largest_gap(ours.get_state(), before) > 1e-2  # they did move
     for name, moment in torch_updater.get_state().items():
-        np.testing.assert_allclose(tf_updater.get_state()[name], moment, rtol=1e-2, atol=1e-4)
+        largest = float(np.abs(moment).max())
+        np.testing.assert_allclose(tf_updater.get_state()[name], moment, rtol=0, atol=1e-5 * largest)
 
 
 def test_an_optimizer_state_of_torch_goes_on_in_tensorflow() -> None:
