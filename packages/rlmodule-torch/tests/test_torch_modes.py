@@ -191,7 +191,8 @@ def test_a_forward_may_change_modes_itself_and_those_found_are_restored_all_the_
 
     assert torch.equal(inputs(module, "train"), OBS)
 
-    assert all(layer.training for layer in module.modules())
+    assert module.training
+    assert module.net[0].training  # type: ignore[index]
 
 
 def test_a_scripted_layer_is_in_the_mode_of_the_phase() -> None:

@@ -11,6 +11,7 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 from rlmodule_core import Batch, Output, RLModuleConfig
+from rlmodule_core.state import flatten_state, nest_state
 from rlmodule_specs import SpecError
 from rlmodule_torch import TorchCategorical, TorchRLModule
 
@@ -245,3 +246,79 @@ def test_the_device_is_that_of_the_weights_and_the_cpu_without_any() -> None:
     assert Linear().device == torch.device("cpu")
     assert Linear().to("meta").device == torch.device("meta")
     assert Empty().device == torch.device("cpu")
+
+
+class Counting(Linear):
+    """With buffers of other types, the last of them complex."""
+
+    def __init__(self, config: RLModuleConfig | None = CONFIG) -> None:
+        super().__init__(config)
+        self.register_buffer("steps", torch.tensor(3))
+        self.register_buffer("flags", torch.tensor([True, False]))
+        self.register_buffer("short", torch.zeros(2, dtype=torch.bfloat16))
+        self.phase = nn.Parameter(torch.ones(2, dtype=torch.complex64))
+
+
+@pytest.mark.parametrize("dtype", [">f4", "<f4", np.longdouble, np.float16, ">i8", np.uint8])
+def test_a_state_of_arrays_in_any_byte_order_or_width_is_taken(dtype: Any) -> None:
+    module = Linear()
+
+    module.set_state({"layer": {"weight": np.full((2, 3), 7.0, dtype), "bias": np.zeros(2, dtype)}})
+
+    assert module.layer.weight.eq(7).all()
+
+
+LOSSES = {
+    "a fraction as a count": ("steps", np.array(2.7), "steps holds 2.7, which int64 cannot hold"),
+    "NaN as a count": ("steps", np.array(np.nan), "steps holds nan"),
+    "a number as a flag": ("flags", np.array([2, 0]), "flags holds 2, which bool cannot hold"),
+    "too large": ("layer.bias", np.array([0.0, 1e300]), r"layer.bias holds 1e\+300, which float32"),
+    "too large for bfloat16": ("short", np.array([0.0, 3.4e38]), r"short holds 3.4e\+38, which bfloat16"),
+    "imaginary": ("layer.bias", np.array([1.0, 1j]), "layer.bias holds 1j, which float32"),
+}
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_state_that_would_lose_what_it_holds_is_refused_and_changes_nothing(loss: str) -> None:
+    name, value, problem = LOSSES[loss]
+    module = Counting()
+    before = {key: tensor.clone() for key, tensor in module.state_dict().items()}
+    flat = {key: np.zeros_like(array) for key, array in flatten_state(module.get_state()).items()}
+
+    with pytest.raises(ValueError, match=problem):
+        module.set_state(nest_state({**flat, name: value}))
+
+    for key, tensor in module.state_dict().items():
+        assert torch.equal(tensor, before[key]), key
+
+
+def test_complex_weights_come_back() -> None:
+    module, other = Counting(), Counting()
+    with torch.no_grad():
+        module.phase.mul_(1j)
+
+    other.set_state(module.get_state())
+
+    assert torch.equal(other.phase, module.phase)
+
+
+@pytest.mark.parametrize("state", [None, 5, [np.zeros(3)], "state"])
+def test_what_is_no_state_at_all_is_refused_in_words(state: Any) -> None:
+    with pytest.raises(ValueError, match="nested dict of NumPy arrays"):
+        Linear().set_state(state)
+
+
+def test_weights_that_have_no_form_as_an_array_are_named() -> None:
+    class Extra(nn.Linear):
+        def get_extra_state(self) -> dict[str, int]:
+            return {"steps": 3}
+
+        def set_extra_state(self, state: Any) -> None: ...
+
+    module = Linear()
+    module.layer = nn.Sequential(nn.LazyLinear(3), Extra(3, 2))  # type: ignore[assignment]
+
+    with pytest.raises(
+        ValueError, match=r"layer\.0\.weight has no shape yet.*layer\.1\._extra_state is dict"
+    ):
+        module.get_state()

@@ -310,3 +310,56 @@ class Held(TorchRLModule):
         return {}
 
     _forward_inference = _forward_exploration
+
+
+class Plain(TorchRLModule):
+    """One layer, and a failure after its weights were set, as of a device without memory left."""
+
+    fails = False
+
+    def __init__(self) -> None:
+        super().__init__(config=None)
+        self.layer = nn.Linear(2, 2)
+
+    def _forward_exploration(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        return {"action_dist": TorchCategorical(self.layer(batch["obs"]))}
+
+    _forward_inference = _forward_exploration
+
+    def set_state(self, state: Any) -> None:
+        super().set_state(state)
+        if self.fails:
+            self.fails = False
+            raise RuntimeError("no memory left")
+
+
+def two_plain() -> Any:
+    container = MultiAgentRLModule()
+    container.add_module("a", Plain())
+    container.add_module("b", Plain())
+    return container
+
+
+@pytest.mark.parametrize("state", [None, 5, {"a": None}, {"a": 5}])
+def test_what_is_no_state_of_a_container_is_refused_in_words(state: Any) -> None:
+    with pytest.raises(
+        ValueError, match=r"TorchMultiAgentRLModule\.set_state: (expected \{module|a: a state is)"
+    ):
+        two_plain().set_state(state)
+
+
+def test_whatever_fails_while_states_are_set_all_modules_are_as_before() -> None:
+    container, other = two_plain(), two_plain()
+    before = {name: tensor.clone() for name, tensor in container.state_dict().items()}
+    container["b"].fails = True
+
+    with pytest.raises(RuntimeError, match="no memory left"):
+        container.set_state(other.get_state())
+
+    for name, tensor in container.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
+
+
+def test_assigning_a_module_to_an_id_points_to_add_module() -> None:
+    with pytest.raises(TypeError, match=r"call add_module\('a', module\)"):
+        two_plain()["a"] = Plain()

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Self, TypeVar
+from typing import Any, ClassVar, NamedTuple, Never, Self, TypeVar
 
 from rlmodule_core.framework_container import in_framework
 from rlmodule_core.module import Batch, Output, RLModule, State
 from rlmodule_core.multi_agent_config import MultiAgentRLModuleConfig as MultiAgentRLModuleConfig
 from rlmodule_core.nested_dict import NestedDict
-from rlmodule_core.state import check_same_state, flatten_state, nest_state, tie_problems, with_ties
+from rlmodule_core.state import check_same_state, flatten_states, nest_state, tie_problems, with_ties
 
 DEFAULT_MODULE_ID = "default_policy"
 OWN = "__own__"
@@ -147,6 +147,12 @@ class MultiAgentRLModule(Mapping[str, RLModule]):
     def __len__(self) -> int:
         return len(self._rl_modules)
 
+    def __setitem__(self, module_id: str, module: Never) -> None:
+        raise TypeError(
+            f"{type(self).__name__}: call add_module({module_id!r}, module); it has override=True for an id "
+            "that is taken"
+        )
+
     __eq__ = object.__eq__  # as a module: itself and no other; a Mapping would compare and not hash
     __hash__ = object.__hash__
 
@@ -197,7 +203,7 @@ class MultiAgentRLModule(Mapping[str, RLModule]):
 
         What only the container holds, a layer that `build()` set as an attribute, is under `__own__`.
         """
-        states = {key: flatten_state(module.get_state()) for key, module in self.items()}
+        states = flatten_states({key: module.get_state() for key, module in self.items()}, where="get_state")
         tied = with_ties(self._tensors(), _joined(states))
         nested = {
             key: nest_state({name: tied[Place(key, name)] for name in state}) for key, state in states.items()
@@ -211,23 +217,26 @@ class MultiAgentRLModule(Mapping[str, RLModule]):
         Raises KeyError for an unknown id and ValueError for states that do not fit, or that give a
         shared parameter two values; either way all modules are as before.
         """
-        mine = flatten_state(state.get(OWN, {}))
-        states = {key: own for key, own in state.items() if key != OWN}
-        before = {key: self[key].get_state() for key in states}
+        flat = flatten_states(state, where=(where := f"{type(self).__name__}.set_state"))
+        mine = flat.pop(OWN, {})
+        before, own_before = {key: self[key].get_state() for key in flat}, self._own_arrays()
         if OWN in state:
-            check_same_state(self._own_arrays(), mine, where=f"{type(self).__name__}.set_state")
-        new = _joined({key: flatten_state(own) for key, own in states.items()})
-        problems = tie_problems(self._tensors(), new)
-        for key, own in states.items() if not problems else ():
-            try:
-                self[key].set_state(own)
-            except ValueError as error:
-                problems.append(f"{key}: {error}")
-        if problems:
-            for key, own in before.items():
-                self[key].set_state(own)
-            raise ValueError("; ".join(problems))
-        self._set_own_arrays(mine)
+            check_same_state(own_before, mine, where=where)
+        problems = tie_problems(self._tensors(), _joined(flat))
+        try:
+            for key in flat if not problems else ():
+                try:
+                    self[key].set_state(state[key])
+                except ValueError as error:
+                    problems.append(f"{key}: {error}")
+            if problems:
+                raise ValueError("; ".join(problems))
+            self._set_own_arrays(mine)
+        except BaseException:
+            for key, old in before.items():
+                self[key].set_state(old)
+            self._set_own_arrays(own_before)
+            raise
 
     def _tensors(self) -> dict[Place, Any]:
         """Return the live tensors of all modules that tell theirs."""
@@ -241,7 +250,7 @@ class MultiAgentRLModule(Mapping[str, RLModule]):
         """Take over what `_own_arrays` returned."""
 
     def _own_dtypes(self) -> dict[str, str]:
-        """Return the dtypes of what `_own_arrays` returns."""
+        """Return their dtypes."""
         return {}
 
     def _take_own_dtypes(self, dtypes: Mapping[str, str]) -> None:

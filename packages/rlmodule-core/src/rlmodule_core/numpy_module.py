@@ -12,7 +12,7 @@ from rlmodule_core.module import Batch, Output, RLModule, State
 from rlmodule_core.module_config import RLModuleConfig
 from rlmodule_core.numpy_distributions import Array, NumpyDistribution
 from rlmodule_core.numpy_layers import NumpyLayers
-from rlmodule_core.state import check_same_state, flatten_state, nest_state
+from rlmodule_core.state import as_dtype, check_same_state, flatten_state, nest_state
 
 
 class NumpyRLModule(RLModule):
@@ -65,7 +65,7 @@ class NumpyPolicy(NumpyRLModule):
         own, new = self._tensors(), flatten_state(state)
         check_same_state(own, new, where=f"{type(self).__name__}.set_state")
         for name, array in own.items():
-            np.copyto(array, new[name])
+            np.copyto(array, as_dtype(new[name], array.dtype.name))
 
     def _tensors(self) -> dict[str, Array]:
         layers: dict[str, Array] = {

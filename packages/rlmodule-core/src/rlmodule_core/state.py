@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+BFLOAT16_TOP = 2.0**127 * (2 - 2.0**-8)  # from here on a number is rounded to infinity
 Name = TypeVar("Name", bound=Hashable)  # dotted names, or places in several modules
 
 
@@ -27,7 +28,12 @@ def nest_state(flat: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def flatten_state(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Join the keys of nested dicts with dots; the inverse of `nest_state`."""
+    """Join the keys of nested dicts with dots; the inverse of `nest_state`. ValueError for anything else."""
+    if not isinstance(nested, Mapping):
+        raise ValueError(
+            "a state is a nested dict of NumPy arrays, as get_state() returns it, got "
+            f"{nested!r:.40} ({type(nested).__qualname__})"
+        )
     flat: dict[str, Any] = {}
     for key, value in nested.items():
         if isinstance(value, Mapping):
@@ -37,11 +43,24 @@ def flatten_state(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]
     return flat
 
 
+def flatten_states(states: Mapping[str, Any], *, where: str) -> dict[str, dict[str, Any]]:
+    """Flatten each state of `{module id: state}`. Raises ValueError that names the one that is none."""
+    if not isinstance(states, Mapping):
+        raise ValueError(f"{where}: expected {{module id: state}}, got {type(states).__qualname__}")
+    flat = {}
+    for key, state in states.items():
+        try:
+            flat[key] = flatten_state(state)
+        except ValueError as error:
+            raise ValueError(f"{where}: {key}: {error}") from None
+    return flat
+
+
 def check_same_state(own: Mapping[str, Any], new: Mapping[str, Any], *, where: str) -> None:
     """Raise ValueError that lists every missing, unexpected, misshapen or contradicting entry of a state.
 
     Own values are the live tensors, one object under several names where they are tied; new ones are to
-    be arrays of numbers.
+    be arrays of numbers that the dtypes of the tensors can hold.
     """
     problems = [f"{name} is missing" for name in own if name not in new]
     problems += [f"{name} is not expected" for name in new if name not in own]
@@ -49,13 +68,47 @@ def check_same_state(own: Mapping[str, Any], new: Mapping[str, Any], *, where: s
         value, shape = new[name], tuple(own[name].shape)
         if not isinstance(value, (np.ndarray, np.generic)):
             problems.append(f"{name} is {type(value).__qualname__}, expected an array of numbers")
-        elif value.dtype.kind not in "biuf":
+        elif value.dtype.kind not in "biufc":
             problems.append(f"{name} is an array of {value.dtype}, expected one of numbers")
         elif value.shape != shape:
             problems.append(f"{name} has shape {value.shape}, expected {shape}")
+        elif lost := _lost(value, _dtype_name(own[name])):
+            problems.append(f"{name} {lost}")
     problems += tie_problems(own, new)
     if problems:
         raise ValueError(f"{where}: the state does not fit: {'; '.join(problems)}")
+
+
+def as_dtype(value: Any, dtype: str) -> np.ndarray[Any, Any]:
+    """Return a new array in a dtype's native form; for bfloat16, which NumPy lacks, in float32.
+
+    >>> as_dtype(np.array([1.0, 2.0], ">f8"), "int32")
+    array([1, 2], dtype=int32)
+    """
+    with np.errstate(all="ignore"):
+        array = np.asarray(value)
+        array = array.real if array.dtype.kind == "c" and not dtype.startswith("complex") else array
+        return array.astype("float32" if dtype == "bfloat16" else dtype, order="C")
+
+
+def _lost(value: Any, dtype: str | None) -> str | None:
+    """Say what a dtype cannot hold of an array, or return None; that a float is rounded is no loss."""
+    if dtype is None or value.dtype.name == dtype:
+        return None
+    array, cast = np.asarray(value), as_dtype(value, dtype)
+    if cast.dtype.kind in "biu" or (array.dtype.kind == "c" and cast.dtype.kind != "c"):
+        lost = cast != array
+    else:
+        top = BFLOAT16_TOP if dtype == "bfloat16" else np.inf
+        lost = np.isfinite(array) & ~(np.isfinite(cast) & (np.abs(cast) < top))
+    if not lost.any():
+        return None
+    return f"holds {array[lost][0]}, which {dtype} cannot hold: it would become {cast[lost][0]}"
+
+
+def _dtype_name(tensor: Any) -> str | None:
+    dtype = getattr(tensor, "dtype", None)
+    return None if dtype is None else str(getattr(dtype, "name", dtype)).removeprefix("torch.")
 
 
 def tied_names(tensors: Mapping[Name, Any]) -> dict[Name, Name]:

@@ -8,6 +8,9 @@ from typing import Any, TypeVar
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.nn.parameter import is_lazy
+
+from rlmodule_core.state import as_dtype
 
 Name = TypeVar("Name")
 
@@ -17,6 +20,31 @@ def as_array(tensor: Tensor) -> npt.NDArray[Any]:
     tensor = tensor.detach().cpu()
     array: npt.NDArray[Any] = (tensor.float() if tensor.dtype is torch.bfloat16 else tensor).numpy()
     return array
+
+
+def as_arrays(tensors: Mapping[str, Any], *, where: str) -> dict[str, npt.NDArray[Any]]:
+    """Return copies of tensors as arrays. Raises ValueError that lists those which have no such form."""
+    problems = []
+    for name, tensor in tensors.items():
+        if is_lazy(tensor):
+            problems.append(f"{name} has no shape yet: call the module once, or use a layer that is not lazy")
+        elif not isinstance(tensor, Tensor):
+            problems.append(
+                f"{name} is {type(tensor).__qualname__}: a state holds arrays alone, so keep what "
+                "get_extra_state() returns in buffers (register_buffer)"
+            )
+    if problems:
+        raise ValueError(f"{where}: {'; '.join(problems)}")
+    return {name: as_array(tensor).copy() for name, tensor in tensors.items()}
+
+
+def write_arrays(tensors: Mapping[str, Tensor], arrays: Mapping[str, Any]) -> None:
+    """Write arrays that fit into tensors: first all are converted, then all are copied."""
+    dtypes = dtypes_of(tensors)
+    new = {name: torch.from_numpy(as_dtype(arrays[name], dtypes[name])) for name in arrays}
+    with torch.no_grad():
+        for name, tensor in new.items():
+            tensors[name].copy_(tensor)
 
 
 def dtypes_of(tensors: Mapping[Name, Tensor]) -> dict[Name, str]:

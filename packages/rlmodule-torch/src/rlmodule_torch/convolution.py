@@ -64,10 +64,13 @@ class TorchCNNEncoder(TorchLayer):
 class _MapNorm(nn.GroupNorm):
     """Of one group: the moments are those of the whole map, scale and shift are the channel's."""
 
+    mode_free = True
+
 
 class _PaddedConv(nn.Conv2d):
     """With as many zeros before as behind wherever it can be so; else they are put there first."""
 
+    mode_free = True
     zeros: list[int] | None = None  # left, right, above, below
 
     def forward(self, x: Tensor) -> Tensor:

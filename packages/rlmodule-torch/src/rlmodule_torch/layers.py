@@ -45,7 +45,9 @@ ACTIVATIONS: dict[str, Activation] = {
 
 
 class TorchLayer(nn.Module):
-    """Base of the layers here."""
+    """Base of the layers here: none of them by itself computes anything else in training than in use."""
+
+    mode_free = True
 
     def initial_state(self) -> dict[str, Any]:
         """Return the state that an episode starts from, NumPy arrays without batch axis; `{}`: no memory."""

@@ -1,40 +1,53 @@
-"""What a module is made of, and whether layers came in since one looked."""
+"""Which layers compute differently in training, and whether some came in since one looked."""
 
 from __future__ import annotations
 
-from itertools import chain
 from operator import itemgetter
-from typing import Any
 
 from torch import nn
 
-_EXTENSIBLE = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
-_modules_of = itemgetter("_modules")
+_MODE_FREE_NAMES = (
+    "Sequential ModuleList ModuleDict ParameterList ParameterDict Identity Flatten Unflatten "
+    "Linear Bilinear Embedding EmbeddingBag LayerNorm GroupNorm RMSNorm LocalResponseNorm "
+    "Conv1d Conv2d Conv3d ConvTranspose1d ConvTranspose2d ConvTranspose3d "
+    "MaxPool1d MaxPool2d MaxPool3d AvgPool1d AvgPool2d AvgPool3d AdaptiveMaxPool1d AdaptiveMaxPool2d "
+    "AdaptiveAvgPool1d AdaptiveAvgPool2d ZeroPad1d ZeroPad2d Upsample PixelShuffle "
+    "CELU ELU GELU GLU Hardshrink Hardsigmoid Hardswish Hardtanh LeakyReLU LogSigmoid LogSoftmax Mish "
+    "PReLU ReLU ReLU6 SELU SiLU Sigmoid Softmax Softmin Softplus Softshrink Softsign Tanh Tanhshrink "
+    "Threshold"
+)
+_MODE_FREE = frozenset(getattr(nn, name) for name in _MODE_FREE_NAMES.split())
+_mode_of = itemgetter("training")
 
 
-class _Layers:
-    """All layers of a module, itself the first, as they were when one looked.
+class _Seen:
+    """The layers of a module as they were when one looked.
 
     Layers can be put in anywhere below without their owner's knowledge (`Sequential.insert` calls no hook),
-    so each call asks again: by identity, in a fraction of a microsecond.
+    so each call asks again: by identity, in a fraction of a microsecond. (No tuple, as torch.export walks
+    through those.)
     """
 
     def __init__(self, owner: nn.Module) -> None:
         layers = list(owner.modules())
-        self.parts = [vars(layer) for layer in layers]
-        self.own_way = any(_switches_its_own_way(layer) for layer in layers)
-        plain = [layer for layer in layers if isinstance(vars(layer).get("_modules"), dict)]
-        holders = [layer for layer in plain if layer._modules or isinstance(layer, _EXTENSIBLE)]
-        self._holders = [vars(layer) for layer in holders]  # del seq[0] makes seq._modules a new dict
-        self._held = self._now_held()
-        self._empty = [layer._modules for layer in plain if layer not in holders]
+        below = [vars(layer)["_modules"] for layer in layers if "_modules" in vars(layer)]  # not of scripts
+        switched = {id(layer): layer for layer in layers if layer is owner or _depends_on_mode(layer)}
+        others = [layer for layer in layers if id(layer) not in switched]
+        hooks = [hooks for layer in others for hooks in (layer._forward_pre_hooks, layer._forward_hooks)]
+        self.empty = [part for part in below if not part] + hooks  # what has no content yet
+        self.held = [part for part in below if part]  # the layers below the others, as they are
+        self.held_then = [dict(part) for part in self.held]  # the same now
+        self.switched = [
+            vars(layer) for layer in switched.values()
+        ]  # where the mode matters; the owner first
+        self.own_way = any(map(_switches_its_own_way, layers))  # whether by somebody's own train()
 
-    def changed(self) -> bool:
-        """Whether one of them holds other layers now."""
-        return any(self._empty) or self._now_held() != self._held
 
-    def _now_held(self) -> list[Any]:
-        return [*chain.from_iterable(map(dict.values, map(_modules_of, self._holders)))]
+def _depends_on_mode(layer: nn.Module) -> bool:
+    """Whether train() and eval() may differ for a layer; a class or a hook that we do not know may care."""
+    known = type(layer) in _MODE_FREE or getattr(layer, "mode_free", False)
+    own_forward = "forward" in vars(layer)
+    return not known or own_forward or bool(layer._forward_pre_hooks or layer._forward_hooks)
 
 
 def _switches_its_own_way(layer: nn.Module) -> bool:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.compiler import is_compiling
 
 from rlmodule_core import Distribution, RLModule, RLModuleConfig
 from rlmodule_core.module import Batch, Output, State
 from rlmodule_core.state import check_same_state, flatten_state, nest_state, with_ties
-from rlmodule_torch.arrays import _take_dtypes, as_array, dtypes_of
-from rlmodule_torch.modes import _Layers
+from rlmodule_torch.arrays import _take_dtypes, as_arrays, dtypes_of, write_arrays
+from rlmodule_torch.modes import _mode_of, _Seen
 from rlmodule_torch.multi_agent import TorchMultiAgentRLModule
 
 
@@ -45,21 +45,28 @@ class TorchRLModule(nn.Module, RLModule):
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the layers that were seen: a copy has its own, and looks for them at its first call."""
-        return {**vars(self), "_layers_seen": None}
+        return {**vars(self), "_seen": None}
 
     def _in_mode(
         self, training: bool, forward: Callable[..., Output], batch: Batch, kwargs: dict[str, Any]
     ) -> Output:
         """Run a forward with all layers in train or in eval mode, and restore the modes that were found."""
-        if torch.compiler.is_compiling():  # the compiler's own guards see to it that no layer comes in
+        if is_compiling():  # the compiler's own guards see to it that no layer comes in
             return self._in_its_own_way(training, forward, batch, kwargs)
-        seen: _Layers | None = vars(self).get("_layers_seen")
-        if seen is None or seen.changed():
-            seen = vars(self)["_layers_seen"] = _Layers(self)  # no attribute of the network
+        own = vars(self)
+        seen: _Seen | None = own.get("_seen")
+        if seen is None or any(seen.empty) or seen.held != seen.held_then:
+            seen = own["_seen"] = _Seen(self)  # no attribute of the network
         if seen.own_way:
             return self._in_its_own_way(training, forward, batch, kwargs)
-        parts = seen.parts
-        before = [part["training"] for part in parts]
+        parts = seen.switched
+        if len(parts) == 1:  # then only this module's own code may ask for the mode
+            mode, own["training"] = own["training"], training
+            try:
+                return forward(batch, **kwargs)
+            finally:
+                own["training"] = mode
+        before = [*map(_mode_of, parts)]
         if (not training) in before:
             for part in parts:
                 part["training"] = training
@@ -101,15 +108,13 @@ class TorchRLModule(nn.Module, RLModule):
         A parameter that has several names is one array under all of them.
         """
         tensors = self._tensors()
-        return nest_state(with_ties(tensors, {name: as_array(t).copy() for name, t in tensors.items()}))
+        return nest_state(with_ties(tensors, as_arrays(tensors, where=f"{type(self).__name__}.get_state")))
 
     def set_state(self, state: State) -> None:
         """Write weights into the tensors that are used; ValueError that lists what does not fit."""
         own, new = self._tensors(), flatten_state(state)
         check_same_state(own, new, where=f"{type(self).__name__}.set_state")
-        with torch.no_grad():
-            for name, tensor in own.items():
-                tensor.copy_(torch.from_numpy(np.array(new[name])))
+        write_arrays(own, new)
 
     def _tensors(self) -> dict[str, Tensor]:
         return self.state_dict(keep_vars=True)

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor, nn
 
 from rlmodule_core import MultiAgentRLModule, MultiAgentRLModuleConfig
-from rlmodule_torch.arrays import _take_dtypes, as_array, dtypes_of
+from rlmodule_torch.arrays import _take_dtypes, as_arrays, dtypes_of, write_arrays
 
 
 class TorchMultiAgentRLModule(MultiAgentRLModule, nn.Module):
@@ -46,13 +44,10 @@ class TorchMultiAgentRLModule(MultiAgentRLModule, nn.Module):
         }
 
     def _own_arrays(self) -> dict[str, Any]:
-        return {name: as_array(tensor).copy() for name, tensor in self._own_tensors().items()}
+        return as_arrays(self._own_tensors(), where=f"{type(self).__name__}.get_state")
 
     def _set_own_arrays(self, arrays: Mapping[str, Any]) -> None:
-        own = self._own_tensors()
-        with torch.no_grad():
-            for name, array in arrays.items():
-                own[name].copy_(torch.from_numpy(np.array(array)))
+        write_arrays(self._own_tensors(), arrays)
 
     def _own_dtypes(self) -> dict[str, str]:
         return dtypes_of(self._own_tensors())
