@@ -22,7 +22,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
-from uuid import uuid4
 
 from rlmodule_algos.execution import ray_watchdog
 from rlmodule_algos.execution.engine import Process, Ref
@@ -40,7 +39,7 @@ except ImportError as missing:
         name=missing.name,
     ) from missing
 
-TOKEN = "RLMODULE_RAY_TOKEN"  # in the environment of every process of a private Ray
+FOLDER = "RLMODULE_RAY_FOLDER"  # in the environment of every process of a private Ray
 LOOPBACK = "127.0.0.1"
 ANSWER_S = 10.0  # to wait for a cluster to accept a connection
 CLEANED_UP_S = 5.0  # to wait for the watchdog
@@ -77,7 +76,7 @@ class RayEngine:
                 f"or a module in it cannot be pickled: {type(error).__name__}: {error}"
             ) from error
         self._session: Session | None = Session.enter(address, num_env_runners)
-        self._token = self._session.token
+        self._folder = self._session.folder
         place = {"num_cpus": 0} if address is None else {"num_cpus": 1, "scheduling_strategy": "SPREAD"}
         self._actor = ray.remote(max_restarts=0, max_task_retries=0, **place)(RayRunner)
         self._make = ray.put(pickled)
@@ -110,7 +109,7 @@ class RayEngine:
         """End an actor. On a Ray of our own also one that was stopped and cannot obey."""
         if self._session is not None and self._session.alive:
             ray.kill(process.handle)
-            if pid is not None and self._token is not None and ray_watchdog.is_marked(pid, self._token):
+            if pid is not None and self._folder is not None and ray_watchdog.is_marked(pid, self._folder):
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
 
@@ -128,7 +127,7 @@ class Session:
 
     def __init__(self, address: str | None, num_env_runners: int) -> None:
         self.address = address
-        self.token: bytes | None = None
+        self.folder: str | None = None  # of a Ray of our own
         self._users = 0
         self._ours = not ray.is_initialized()
         self._watchdog: subprocess.Popen[bytes] | None = None
@@ -196,10 +195,9 @@ class Session:
             )
 
     def _start(self, num_env_runners: int) -> None:
-        token = uuid4().hex
         folder = tempfile.mkdtemp(prefix=f"rlm-{os.getpid()}-", dir=_short_folder())  # 0700
-        self.token = token.encode()
-        command = [sys.executable, "-I", "-S", ray_watchdog.__file__, token, folder]
+        self.folder = folder
+        command = [sys.executable, "-I", "-S", ray_watchdog.__file__, folder]
         self._watchdog = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -208,7 +206,7 @@ class Session:
             start_new_session=True,
         )
         try:
-            with _sigterm_kept(), _loopback_only(), _environment(**{TOKEN: token}):
+            with _sigterm_kept(), _loopback_only(), _environment(**{FOLDER: folder}):
                 ray.init(
                     address="local",
                     num_cpus=max(1, num_env_runners),

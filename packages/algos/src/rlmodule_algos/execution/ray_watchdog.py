@@ -1,9 +1,10 @@
 """Ends every process of a private Ray once its driver is gone, however it went.
 
-Runs as a program of its own, with the standard library alone: `python ray_watchdog.py TOKEN FOLDER`.
+Runs as a program of its own, with the standard library alone: `python ray_watchdog.py FOLDER`.
 Ray's own processes follow a driver that was killed, but for two agents, and for the children of a
-runner that was killed. Each of them has TOKEN in its environment. When the driver closes our standard
-input, or dies, whatever has the token is killed and FOLDER is removed.
+runner that was killed. Each of them has FOLDER, which is this Ray's alone, in its environment, and
+prints into it (some of Ray's processes write a title over their environment). When the driver closes our
+standard input, or dies, all of these are killed and FOLDER is removed.
 """
 
 from __future__ import annotations
@@ -21,21 +22,21 @@ SWEEP_S = 10.0  # at most
 QUIET_S = 1.0  # without any process found, after which none will come
 
 
-def main(token: str, folder: str) -> None:
+def main(folder: str) -> None:
     """Wait for the end of the driver, then clean up."""
     driver = os.getppid()
     while os.getppid() == driver:
         if select.select([sys.stdin], [], [], POLL_S)[0]:  # closed: nothing is ever written
             break
-    sweep(token.encode())
+    sweep(folder, spare={os.getpid(), driver})
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def sweep(token: bytes) -> None:
-    """Kill what has the token, until there is none."""
+def sweep(folder: str, spare: set[int]) -> None:
+    """Kill what belongs to the folder, until there is none."""
     end, last_seen = monotonic() + SWEEP_S, monotonic()
     while monotonic() < end and monotonic() - last_seen < QUIET_S:
-        for pid in marked(token):
+        for pid in set(marked(folder)) - spare:
             last_seen = monotonic()
             try:
                 os.kill(pid, signal.SIGKILL)
@@ -44,16 +45,19 @@ def sweep(token: bytes) -> None:
         sleep(0.1)
 
 
-def marked(token: bytes) -> list[int]:
-    """Return the processes whose environment has the token, but for this one."""
+def marked(folder: str) -> list[int]:
+    """Return the processes that belong to the Ray of a folder."""
     pids = [int(entry.name) for entry in Path("/proc").glob("[0-9]*")]
-    return [pid for pid in pids if pid != os.getpid() and is_marked(pid, token)]
+    return [pid for pid in pids if is_marked(pid, folder)]
 
 
-def is_marked(pid: int, token: bytes) -> bool:
-    """Whether the environment that a process was started with has the token."""
+def is_marked(pid: int, folder: str) -> bool:
+    """Whether a process was started with the folder in its environment, or prints into it."""
+    process = Path("/proc", str(pid))
     try:
-        return token in Path("/proc", str(pid), "environ").read_bytes()
+        if folder.encode() in (process / "environ").read_bytes():
+            return True
+        return any(os.readlink(process / "fd" / stream).startswith(f"{folder}/") for stream in "12")
     except OSError:  # it ended meanwhile, or is another user's
         return False
 
