@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from rlmodule_algos import AlgorithmConfig, BCConfig, PPOConfig
+from rlmodule_algos import AlgorithmConfig, APPOConfig, BCConfig, ImpalaConfig, PPOConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 ALGORITHMS: dict[str, tuple[AlgorithmConfig, set[str]]] = {
     "ppo": (PPOConfig(), set(PPOConfig.training_settings.__annotations__)),
+    "impala": (ImpalaConfig(), set(ImpalaConfig.training_settings.__annotations__)),
+    "appo": (APPOConfig(), set(APPOConfig.training_settings.__annotations__)),
     "bc": (BCConfig(), set(BCConfig.training_settings.__annotations__) - {"gamma"}),
 }
 

@@ -33,7 +33,7 @@ from rlmodule_core.catalog_protocol import CatalogClass
 from rlmodule_core.nest import Nest
 
 MAX_PARALLEL_EVALUATION = 32  # episodes played side by side
-SMALL_BATCH = 512  # rows; below it a second thread costs a small network more than it gives
+SMALL_BATCH = 1024  # rows; below it a second thread costs a small network more than it gives
 
 Config = TypeVar("Config", bound=AlgorithmConfig)
 

@@ -48,7 +48,7 @@ class APPOConfig(ActorLearnerConfig):
         self.target_worker_clipping: float = 2.0  # rho of IMPACT, the bound of mu/pi_T
         self.target_network_update_freq: int = 2048  # steps learned from, each use counted
         self.tau: float = 1.0  # how much of the new weights the target network takes over
-        self.circular_buffer_num_batches: int = 4  # N
+        self.circular_buffer_num_batches: int = 2  # N
         self.circular_buffer_iterations_per_batch: int = 2  # K
         self.standardize_advantages: bool = True
         self.use_kl_loss: bool = False
