@@ -322,3 +322,13 @@ def test_weights_that_have_no_form_as_an_array_are_named() -> None:
         ValueError, match=r"layer\.0\.weight has no shape yet.*layer\.1\._extra_state is dict"
     ):
         module.get_state()
+
+
+def test_setting_the_device_of_a_module_says_what_it_is_and_what_to_do() -> None:
+    class Placing(Linear):
+        def __init__(self, config: RLModuleConfig | None = CONFIG) -> None:
+            super().__init__(config)
+            self.device = torch.device("cpu")  # type: ignore[assignment]
+
+    with pytest.raises(ValueError, match=r"Placing\.device cannot be set: it says where the weights are"):
+        Placing()

@@ -64,7 +64,12 @@ def write_checkpoint(directory: Path, state: Mapping[str, Any], *, kind: str, re
         "same": {path: owner for path, owner in same.items() if path != owner},
         "files": {name: {"size": len(data), "sha256": _sha256(data)} for name, data in files.items()},
     }
-    directory.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        directory.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise CheckpointError(
+            f"{directory}: cannot be made below {error.filename}, which is a file"
+        ) from error
     temporary = directory.parent / f".tmp-{os.getpid()}-{uuid.uuid4().hex}"
     temporary.mkdir(mode=0o700)
     try:

@@ -9,7 +9,7 @@ import abc
 from collections.abc import Mapping
 from pathlib import Path
 from types import NoneType
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Never, Self, TypeAlias
 
 import numpy as np
 
@@ -167,6 +167,10 @@ class RLModule(metaclass=RLModuleMeta):
         """Where the batches must be, in the framework's words; None where there is no choice."""
         return None
 
+    @device.setter
+    def device(self, value: Never) -> None:
+        raise ValueError(device_is_taken(type(self).__name__))
+
     def is_stateful(self) -> bool:
         """Whether the forwards take `state_in` and return `state_out`."""
         return bool(self.get_initial_state())
@@ -258,3 +262,11 @@ class RLModule(metaclass=RLModuleMeta):
         modules = MultiAgentRLModule()
         modules.add_module(DEFAULT_MODULE_ID, self)
         return modules
+
+
+def device_is_taken(name: str) -> str:
+    """Return what to say to one who sets a module's `device`."""
+    return (
+        f"{name}.device cannot be set: it says where the weights are, so that callers put batches there, and "
+        "follows them when they move; read it, or keep a device of yours under another name"
+    )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from rlmodule_core.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
 from rlmodule_core.class_names import unnameable
-from rlmodule_core.module_config import check_keys
+from rlmodule_core.module_config import check_keys, given_config, lost_fields
 from rlmodule_core.module_spec import SingleAgentRLModuleSpec
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ def load_module(
     trusted_packages: Collection[str],
 ) -> Module:
     """Read one module; see `RLModule.from_checkpoint`."""
+    require_class(module_class, "module_class")
     tree = read_checkpoint(directory, kind=KIND)
     in_words(directory, lambda: check_keys(tree, {"spec", "weights", "dtypes"}, where="the state"))
     if module_class is None and not inspect.isabstract(cls):
@@ -61,6 +62,15 @@ def load_module(
     return module  # type: ignore[return-value]  # its class was compared above
 
 
+def require_class(passed: object, what: str) -> None:
+    """Raise ValueError for what is passed as a class and is none."""
+    if passed is not None and not isinstance(passed, type):
+        raise ValueError(
+            f"from_checkpoint: {what}: expected a class of modules, got {passed!r:.60} "
+            f"({type(passed).__qualname__}); pass the class itself"
+        )
+
+
 def written_recipe(module: RLModule, *, where: str) -> dict[str, Json]:
     """Return a module's recipe as data. Raises CheckpointError if it could not be built from that again."""
     cls = type(module)
@@ -68,6 +78,11 @@ def written_recipe(module: RLModule, *, where: str) -> dict[str, Json]:
         raise CheckpointError(
             f"{where}: it was built with config=None, so a file cannot say how to build it again; save the "
             "multi-agent module that builds it, or get_state() alone"
+        )
+    if lost := lost_fields(given_config(module)):
+        raise CheckpointError(
+            f"{where}: its config, a {type(module.config).__qualname__}, has {', '.join(lost)}, which a file "
+            "has no place for; put it into model_config_dict"
         )
     try:
         inspect.signature(cls.__init__).bind(module, module.config)

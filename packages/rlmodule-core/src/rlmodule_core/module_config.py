@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import gymnasium as gym
@@ -63,6 +64,10 @@ class RLModuleConfig:
 
         Raises ValueError (UnsupportedSpaceError for a space) that names what has no such form.
         """
+        if lost := lost_fields(self):
+            raise ValueError(
+                f"{type(self).__name__}.to_dict: {', '.join(lost)}: no fields of an RLModuleConfig"
+            )
         return {
             **{name: _optional(space_to_dict, getattr(self, name)) for name in SPACES},
             "model_config_dict": to_json(self.model_config_dict, "model_config_dict"),
@@ -91,6 +96,32 @@ class RLModuleConfig:
             model_config_dict=from_json(data["model_config_dict"]),
             catalog_class=named_catalog(data["catalog_class"], catalog_class, trusted_packages),
         )
+
+
+def as_given(config: RLModuleConfig) -> RLModuleConfig:
+    """Return a copy of a config whose settings stay as they are, whatever a constructor takes out of them."""
+    given = copy(config)
+    given.model_config_dict = _copied(config.model_config_dict)
+    return given
+
+
+def given_config(module: Any) -> RLModuleConfig:
+    """Return the config of a module as its constructor got it."""
+    given: RLModuleConfig = vars(module).get("_given_config", module.config)
+    return given
+
+
+def lost_fields(config: RLModuleConfig) -> list[str]:
+    """Return what a config holds beyond an RLModuleConfig's fields: a class derived from it may."""
+    return sorted(set(vars(config)) - {field.name for field in fields(RLModuleConfig)})
+
+
+def _copied(value: Any) -> Any:
+    """Return the dicts, lists and tuples of settings anew; what they hold is shared."""
+    kind = type(value)
+    if kind is dict:
+        return {key: _copied(element) for key, element in value.items()}
+    return kind(map(_copied, value)) if kind in (list, tuple) else value
 
 
 def wrong_kinds(recipe: Any) -> list[str]:

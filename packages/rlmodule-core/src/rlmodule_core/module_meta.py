@@ -5,6 +5,8 @@ from __future__ import annotations
 import abc
 from typing import Any
 
+from rlmodule_core.module_config import RLModuleConfig, as_given
+
 PUBLIC_FORWARDS = ("forward_train", "forward_exploration", "forward_inference")
 
 
@@ -37,6 +39,7 @@ class RLModuleMeta(abc.ABCMeta):
             )
         made: Any = cls
         module = made.__new__(made, *args, **kwargs)
+        given = {id(config): as_given(config) for config in _configs(args, kwargs)}
         failure = None
         try:
             module.__init__(*args, **kwargs)
@@ -49,5 +52,11 @@ class RLModuleMeta(abc.ABCMeta):
             ) from failure
         if failure is not None:
             raise failure
+        if id(module.config) in given:
+            vars(module)["_given_config"] = given[id(module.config)]
         module._finish()
         return module
+
+
+def _configs(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[RLModuleConfig]:
+    return [value for value in (*args, *kwargs.values()) if isinstance(value, RLModuleConfig)]

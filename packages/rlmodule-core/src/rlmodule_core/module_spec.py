@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Self
 from rlmodule_core.class_names import class_name, resolve_class
 from rlmodule_core.json_values import Json
 from rlmodule_core.module import RLModule
-from rlmodule_core.module_config import AnySettings, AnySpace, RLModuleConfig, check_keys, wrong_kinds
+from rlmodule_core.module_config import (
+    AnySettings,
+    AnySpace,
+    RLModuleConfig,
+    _copied,
+    check_keys,
+    given_config,
+    wrong_kinds,
+)
 from rlmodule_core.spaces import with_plain_sizes
 
 if TYPE_CHECKING:
@@ -57,7 +65,7 @@ class SingleAgentRLModuleSpec:
         return RLModuleConfig(
             observation_space=self.observation_space,
             action_space=self.action_space,
-            model_config_dict=dict(self.model_config_dict or {}),
+            model_config_dict=_copied(dict(self.model_config_dict or {})),
             catalog_class=self.catalog_class,
         )
 
@@ -76,12 +84,12 @@ class SingleAgentRLModuleSpec:
         """Return the recipe that a module was built from. ValueError if that was config=None."""
         if module.config is None:
             raise ValueError(f"{type(module).__name__} was built with config=None, so it has no recipe")
-        config = module.config
+        config = given_config(module)
         return cls(
             module_class=type(module),
             observation_space=config.observation_space,
             action_space=config.action_space,
-            model_config_dict=dict(config.model_config_dict),
+            model_config_dict=_copied(config.model_config_dict),
             catalog_class=config.catalog_class,
         )
 

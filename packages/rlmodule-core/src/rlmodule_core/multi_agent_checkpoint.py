@@ -12,6 +12,7 @@ from rlmodule_core.class_names import class_name, resolve_class, unnameable
 from rlmodule_core.module_checkpoint import (
     in_words,
     rebuilt,
+    require_class,
     require_dtypes,
     written_recipe,
     written_spec,
@@ -64,6 +65,8 @@ def load_modules(
     trusted_packages: Collection[str],
 ) -> Modules:
     """Read modules; see `MultiAgentRLModule.from_checkpoint`."""
+    for key, module_class in module_classes.items():
+        require_class(module_class, f"module_classes[{key!r}]")
     tree = read_checkpoint(directory, kind=KIND)
     keys = {"class", "modules", "left_out", "weights", "dtypes"}
     in_words(directory, lambda: check_keys(tree, keys, where="the state"))

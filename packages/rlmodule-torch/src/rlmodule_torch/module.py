@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Never
 
 import torch
 from torch import Tensor, nn
 from torch.compiler import is_compiling
 
 from rlmodule_core import Distribution, RLModule, RLModuleConfig
-from rlmodule_core.module import Batch, Output, State
+from rlmodule_core.module import Batch, Output, State, device_is_taken
 from rlmodule_core.state import check_same_state, flatten_state, nest_state, with_ties
 from rlmodule_torch.arrays import _take_dtypes, as_arrays, dtypes_of, write_arrays
 from rlmodule_torch.modes import _mode_of, _Seen
@@ -96,6 +96,10 @@ class TorchRLModule(nn.Module, RLModule):
         """The device of the weights; the CPU for a module without any."""
         first: Tensor | None = next(self.parameters(), None)
         return torch.device("cpu") if first is None else first.device
+
+    @device.setter
+    def device(self, value: Never) -> None:
+        raise ValueError(device_is_taken(type(self).__name__))
 
     @classmethod
     def multi_agent_class(cls) -> type[TorchMultiAgentRLModule]:
