@@ -74,6 +74,54 @@ def torch_rows() -> None:
 
     report("torch train", lambda: bare.forward_train(batch), lambda: module.forward_train(batch))
     report("torch inference", act, lambda: module.forward_inference(batch))
+    for name, layers in mode_dependent_layers().items():
+        torch_modes(name, layers, batch)
+
+
+def mode_dependent_layers() -> dict[str, list[Any]]:
+    """Return layers of which some ask for the mode, or may for all that anyone knows."""
+    from torch import nn
+
+    class Own(nn.Linear):
+        """As a user's own layer: nobody else knows whether it asks for the mode."""
+
+    return {
+        "dropout": [nn.Linear(4, 64), nn.ReLU(), nn.Dropout(0.1), nn.Linear(64, 2)],
+        "batch norm": [nn.Linear(4, 64), nn.BatchNorm1d(64), nn.Linear(64, 64), nn.BatchNorm1d(64)],
+        "softplus": [nn.Linear(4, 64), nn.Softplus(), nn.Linear(64, 64), nn.Softplus()],
+        "12 own layers": [Own(4, 4) for _ in range(12)],
+    }
+
+
+def torch_modes(name: str, layers: list[Any], batch: Any) -> None:
+    """Time acting with modules that are found in train mode, as they are while learning.
+
+    The layers are there to be switched and are not called: their own time would hide that of the switching.
+    """
+    import torch
+    from torch import nn
+
+    from rlmodule_torch import TorchCategorical, TorchRLModule
+
+    class Switched(TorchRLModule):
+        """Layers that are not called."""
+
+        def __init__(self) -> None:
+            super().__init__(CONFIG)
+            self.net = nn.Sequential(*layers)
+
+        def _forward_exploration(self, batch: Any) -> Any:
+            return {"action_dist": TorchCategorical(batch["obs"])}
+
+        _forward_inference = _forward_exploration
+
+    module = Switched()
+
+    def act() -> object:
+        with torch.no_grad():
+            return module._forward_inference(batch)
+
+    report(f"torch, {name}", act, lambda: module.forward_inference(batch))
 
 
 def tf_rows() -> None:
