@@ -14,8 +14,8 @@ import tensorflow as tf
 from rlmodule_core import CNNEncoderConfig, ConvLayer, initial_weights_from
 from rlmodule_core.encoder_configs import Pair
 from rlmodule_core.nest import leaves
+from rlmodule_tf._variables import _named_variables
 from rlmodule_tf.bridge import to_numpy, to_tensors
-from rlmodule_tf.module import _named_variables
 
 Array = npt.NDArray[Any]
 

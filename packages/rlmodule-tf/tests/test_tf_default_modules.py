@@ -34,8 +34,8 @@ from rlmodule_core.model_config import output_dim
 from rlmodule_core.nest import leaves
 from rlmodule_specs import SpecError
 from rlmodule_tf import TfActorCriticModule, TfActorModule
+from rlmodule_tf._variables import _named_variables
 from rlmodule_tf.bridge import to_numpy, to_tensors
-from rlmodule_tf.module import _named_variables
 from rlmodule_tf.testing import TfRLModuleConformance
 
 Array = npt.NDArray[Any]

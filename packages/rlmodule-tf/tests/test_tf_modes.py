@@ -78,3 +78,47 @@ def test_a_layer_that_is_put_into_a_list_later_is_waited_for_and_then_in_the_sta
     module.forward_train(BATCH)
 
     assert set(flatten_state(module.get_state())) - before == {"parts.1.kernel", "parts.1.bias"}
+
+
+class OwnError(Exception):
+    """Takes two arguments, so that nobody else can make one of its message."""
+
+    def __init__(self, one: int, two: int) -> None:
+        super().__init__(f"{one} and {two}")
+
+
+@pytest.mark.parametrize("error", [ValueError("my own message"), OwnError(1, 2), KeyError("goal")])
+def test_an_error_in_a_train_forward_comes_out_as_it_is_and_the_mode_ends_with_it(error: Exception) -> None:
+    class Failing(Held):
+        fails = False
+
+        def _forward_train(self, batch: Any) -> Any:
+            if self.fails:
+                raise error
+            return self._forward_exploration(batch)
+
+    module = Failing(CONFIG)
+    module.parts.append(keras.layers.Dropout(0.5))
+    module.fails = True
+    with pytest.raises(type(error)) as raised:
+        module.forward_train(BATCH)
+
+    assert raised.value is error
+    assert kept(module, "exploration") == 1.0
+
+
+def test_a_train_forward_inside_another_layer_leaves_that_layers_mode() -> None:
+    module = Held(CONFIG)
+    module.parts.append(keras.layers.Dropout(0.5))
+    seen = []
+
+    class Outer(keras.layers.Layer):  # type: ignore[misc]  # untyped
+        def call(self, x: Any) -> Any:
+            logits = module.forward_train({"obs": x})["action_dist"].inputs
+            seen.append(float(tf.reduce_mean(tf.cast(logits != 0, tf.float32))))
+            return keras.layers.Dropout(0.5)(x)
+
+    after = Outer()(BATCH["obs"], training=False)
+
+    assert 0.2 < seen[0] < 0.8
+    assert float(tf.reduce_min(after)) == 1.0

@@ -246,6 +246,39 @@ def test_only_training_carries_a_gradient_under_an_outer_tape(
     assert [gradient is not None for gradient in found] == [carries] * 4
 
 
+class Pair(NamedTuple):
+    """A kind of tuple that a forward may return."""
+
+    one: Any
+    two: Any
+
+
+@pytest.mark.parametrize("phase", ["exploration", "inference"])
+def test_no_output_of_acting_carries_a_gradient_in_a_graph_in_whatever_it_lies(phase: str) -> None:
+    class Nested(KerasModule):
+        def _forward_exploration(self, batch: Batch, **kwargs: Any) -> Output:
+            x = self.policy(batch["obs"])
+            more = {"list": [x, {"deep": (x,)}], "pair": Pair(x, 3), "tuple": (x, "a word")}
+            return {"action_dist": TfCategorical(x), **more}
+
+        _forward_inference = _forward_exploration
+
+    module = Nested(CONFIG)
+
+    @tf.function  # type: ignore[untyped-decorator]
+    def gradients(obs: tf.Tensor) -> Any:
+        with tf.GradientTape(persistent=True) as tape:
+            output = getattr(module, f"forward_{phase}")({"obs": obs})
+            assert isinstance(output["pair"], Pair)
+            assert output["tuple"][1] == "a word"
+            assert isinstance(output["list"], list)
+            (one, two), three = output["list"], output["tuple"][0]
+            tensors = [one, two["deep"][0], three, output["pair"].one]
+        return [tape.gradient(tensor, module.trainable_variables) for tensor in tensors]
+
+    assert [list(found) for found in gradients(observations())] == [[None] * 4] * 4
+
+
 def test_keras_layers_are_in_train_mode_in_training_alone() -> None:
     class Noisy(KerasModule):
         def __init__(self, config: RLModuleConfig) -> None:

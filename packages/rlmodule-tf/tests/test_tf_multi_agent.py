@@ -188,3 +188,13 @@ def test_what_the_container_alone_owns_is_saved_and_set_too(tmp_path: Path) -> N
 
     assert set(modules.get_state()) == {"a", "__own__"}
     assert [float(again.scale) for again in (other, loaded)] == [5.0, 5.0]
+
+
+def test_a_module_that_takes_the_place_of_another_is_not_built_for_the_others_recipe() -> None:
+    modules = shared()
+
+    modules.add_module("local_2d", Head(modules.encoder, 7), override=True)
+
+    output = modules.forward_inference({"local_2d": batch(9)})["local_2d"]  # of another size
+    assert output["action_dist"].inputs.shape == (3, 7)
+    assert not Head(modules.encoder, 7).head.built

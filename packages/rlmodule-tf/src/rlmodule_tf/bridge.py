@@ -16,10 +16,22 @@ from rlmodule_core.nest import Nest, map_nest
 from rlmodule_tf.arrays import as_array
 from rlmodule_tf.distributions import as_distribution
 
+try:  # not public, so there may be none; then tapes are paused whether there is one or not
+    from tensorflow.python.eager.record import (  # type: ignore[import-not-found]
+        could_possibly_record as could_record,
+    )
+except ImportError:  # pragma: no cover
+
+    def could_record() -> bool:
+        """Return whether a tape may be recording."""
+        return True
+
+
 __all__ = [
     "as_array",
     "as_distribution",
     "call",
+    "could_record",
     "mean_of",
     "no_grad",
     "on_device",
@@ -50,7 +62,10 @@ def call(module: RLModule, forward: str, batch: Batch) -> Output:
     A forward that cannot be compiled (it computes in NumPy, say) runs eagerly from then on. Exchanging a
     layer of the module afterwards is not noticed.
     """
-    compiled = _compiled.setdefault(module, {})
+    constants, compiled = _compiled.get(module, (-1, {}))
+    if constants != getattr(module, "_constants", 0):  # graphs hold the old ones
+        compiled = {}
+        _compiled[module] = getattr(module, "_constants", 0), compiled
     if forward in compiled:
         known: Output = compiled[forward](dict(batch))
         return known
@@ -69,7 +84,7 @@ def call(module: RLModule, forward: str, batch: Batch) -> Output:
     return output
 
 
-_compiled: weakref.WeakKeyDictionary[RLModule, dict[str, Any]] = weakref.WeakKeyDictionary()
+_compiled: weakref.WeakKeyDictionary[RLModule, tuple[int, dict[str, Any]]] = weakref.WeakKeyDictionary()
 
 
 def take(columns: Mapping[str, Nest], indices: npt.NDArray[np.int64]) -> dict[str, Nest]:

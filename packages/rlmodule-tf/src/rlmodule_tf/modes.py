@@ -9,13 +9,29 @@ import tensorflow as tf
 
 
 class _TrainMode(tf.keras.layers.Layer):  # type: ignore[type-arg]  # not subscriptable at run time
-    """Calls a function; Keras hands `training` down to the layers that are called inside."""
-
-    def call(self, inputs: tf.Tensor, forward: Any = None) -> Any:
-        return forward()
+    """A layer that is never called: it only stands for the outer one that layers ask for their mode."""
 
 
-_train_mode: Any = _TrainMode(name="train_mode")
+_outer: Any = _TrainMode(name="train_mode")
+
+
+class _in_train_mode:  # a context manager; contextlib's would take another microsecond
+    """Keras layers that are called inside are in train mode, unless one says otherwise.
+
+    What an outer layer's call does about it, without the call: it would take hundreds of microseconds, and
+    turn an exception into one of Keras's own.
+    """
+
+    def __enter__(self) -> None:
+        self._context = _outer._get_call_context()
+        self._before = self._context.get_value("training")
+        self._context.set_value("training", True)
+
+    def __exit__(self, *error: object) -> None:
+        self._context.set_value("training", self._before)
+        _outer._maybe_reset_call_context()
+
+
 _MODE_FREE = (
     tf.keras.Sequential,
     tf.keras.layers.InputLayer,

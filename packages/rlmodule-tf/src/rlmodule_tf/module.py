@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar, Never
 
 import gymnasium as gym
 import numpy as np
@@ -11,53 +12,25 @@ import tensorflow as tf
 from gymnasium.vector.utils import create_empty_array
 
 from rlmodule_core import Columns, Distribution, RLModule, RLModuleConfig
-from rlmodule_core.module import Batch, Output, State
+from rlmodule_core.module import Batch, Output, State, device_is_taken
 from rlmodule_core.nest import map_nest
 from rlmodule_core.state import check_same_state, flatten_state, nest_state, with_ties
+from rlmodule_tf._variables import (
+    _KERAS_LAYER,
+    _by_name,
+    _Held,
+    _held_by,
+    _named_layers,
+    _OwnsVariables,
+    _walk,
+)
 from rlmodule_tf.arrays import as_array, dtypes_of
-from rlmodule_tf.bridge import no_grad, to_tensors
+from rlmodule_tf.bridge import could_record, no_grad, to_tensors
 from rlmodule_tf.distributions.native import _SampleLogProbEntropy
-from rlmodule_tf.modes import _Contents, _modes_matter, _train_mode
+from rlmodule_tf.modes import _Contents, _in_train_mode, _modes_matter
 
 if TYPE_CHECKING:
     from rlmodule_tf.multi_agent import TfMultiAgentRLModule
-
-
-class _OwnsVariables(tf.Module):
-    """A `tf.Module` that finds the variables inside Keras layers too."""
-
-    @property
-    def variables(self) -> tuple[tf.Variable, ...]:
-        """All variables, those of Keras layers included, each once, in the order of definition.
-
-        Raises ValueError while layers are not built, which can only be without observation space.
-        """
-        found = {id(variable): variable for _, variable in self._known_variables()}
-        return tuple(found.values())
-
-    @property
-    def trainable_variables(self) -> tuple[tf.Variable, ...]:
-        """The variables that learn, each once; for errors see `variables`."""
-        return tuple(variable for variable in self.variables if variable.trainable)
-
-    @property
-    def non_trainable_variables(self) -> tuple[tf.Variable, ...]:
-        """The variables that no optimizer moves, each once; for errors see `variables`."""
-        return tuple(variable for variable in self.variables if not variable.trainable)
-
-    def _known_variables(self) -> list[tuple[str, tf.Variable]]:
-        """Return (dotted name, variable), a shared one under each of its names."""
-        lazy = self._unbuilt()
-        if lazy:
-            raise ValueError(
-                f"{type(self).__name__}: {', '.join(lazy)} have no variables yet: no forward has called "
-                "them; call one once, or build the layers in __init__, say with layer.build(shape)"
-            )
-        return list(_named_variables(self))
-
-    def _unbuilt(self) -> list[str]:
-        """Return the names of the Keras layers that were never called nor built."""
-        return [name for name, layer in _named_layers(self) if not layer.built]
 
 
 class TfRLModule(_OwnsVariables, RLModule):
@@ -79,6 +52,7 @@ class TfRLModule(_OwnsVariables, RLModule):
         tf.Module.__init__(self)
         RLModule.__init__(self, config)
         self._may_grow = True  # whether a layer may still make its variables at its first call
+        self._constants = 0  # how often what a compiled graph holds as a constant was replaced
 
     def _finish(self) -> None:
         super()._finish()
@@ -92,7 +66,7 @@ class TfRLModule(_OwnsVariables, RLModule):
             self._may_grow = True
 
     def _look_for_modes(self) -> None:
-        parts = [part for _, part in _walk(self, "", ())]
+        parts = [part for _, part, _ in _walk(self)]
         self._modes_matter = _modes_matter(part for part in parts if isinstance(part, _KERAS_LAYER))
         self._contents = _Contents(parts)
 
@@ -150,15 +124,15 @@ class TfRLModule(_OwnsVariables, RLModule):
             return self._forward_train(batch, **kwargs)
         if self._may_grow and self._unbuilt():  # built in train mode, a Sequential would never leave it
             self._forward_train(batch, **kwargs)
-        output: Output = _train_mode(
-            tf.constant(0.0), forward=lambda: self._forward_train(batch, **kwargs), training=True
-        )
-        return output
+        with _in_train_mode():
+            return self._forward_train(batch, **kwargs)
 
     def _run_exploration(self, batch: Batch, **kwargs: Any) -> Output:
         if not tf.executing_eagerly():
             output: Output = _without_gradient(self._forward_exploration(batch, **kwargs))
             return output
+        if not could_record():
+            return self._forward_exploration(batch, **kwargs)
         with no_grad():
             return self._forward_exploration(batch, **kwargs)
 
@@ -166,14 +140,20 @@ class TfRLModule(_OwnsVariables, RLModule):
         if not tf.executing_eagerly():
             output: Output = _without_gradient(self._forward_inference(batch, **kwargs))
             return output
+        if not could_record():
+            return self._forward_inference(batch, **kwargs)
         with no_grad():
             return self._forward_inference(batch, **kwargs)
 
     @property
     def device(self) -> str:
         """The device of the weights; the CPU for a module without any."""
-        first = next(_named_variables(self), None)
-        return "CPU:0" if first is None else first[1].device
+        first = next(_held_by(self), None)
+        return "CPU:0" if first is None else first.variable.device
+
+    @device.setter
+    def device(self, value: Never) -> None:
+        raise ValueError(device_is_taken(type(self).__name__))
 
     @classmethod
     def multi_agent_class(cls) -> type[TfMultiAgentRLModule]:
@@ -187,94 +167,48 @@ class TfRLModule(_OwnsVariables, RLModule):
 
         A variable that has several names is one array under all of them.
         """
-        known = dict(self._known_variables())
+        known = self._tensors()
         return nest_state(with_ties(known, {name: as_array(variable) for name, variable in known.items()}))
 
     def set_state(self, state: State) -> None:
         """Write weights into the variables that are used; ValueError that lists what does not fit."""
-        own, new = dict(self._known_variables()), flatten_state(state)
+        own, new = self._tensors(), flatten_state(state)
         check_same_state(own, new, where=f"{type(self).__name__}.set_state")
         arrays = {name: np.asarray(new[name], own[name].dtype.as_numpy_dtype) for name in own}
-        for name, variable in own.items():
-            variable.assign(arrays[name])
+        with _finalized(self) as changed:
+            for name, variable in own.items():
+                variable.assign(arrays[name])
+        self._constants += len(changed)
 
     def _tensors(self) -> dict[str, tf.Variable]:
-        return dict(self._known_variables())
+        return _by_name(self._known_variables(), type(self).__name__)
 
     def _dtypes(self) -> dict[str, str]:
         return dtypes_of(self._tensors())
 
-    def _known_variables(self) -> list[tuple[str, tf.Variable]]:
+    def _held(self) -> list[_Held]:
         if not self._may_grow and not self._contents.changed():  # then a walk over all layers can be saved
-            return list(_named_variables(self))
-        known = super()._known_variables()
+            return list(_held_by(self))
+        held = super()._held()
         self._may_grow = False
-        return known
+        return held
 
 
-# Variables are found along the attributes that own them, as in torch: first an object's own, then
-# those of its parts, both in the order of definition. `tf.Module.variables` does not see into Keras
-# layers, and the names that Keras gives count up within a process.
+@contextmanager
+def _finalized(owner: object) -> Iterator[list[Any]]:
+    """Let the Keras layers whose variables are changed inside compute anew what they derive from them.
 
-_KERAS_LAYER = tf.keras.layers.Layer
-_KERAS_VARIABLE = tf.keras.Variable
-
-
-def _named_variables(owner: object) -> Iterator[tuple[str, tf.Variable]]:
-    """Yield ("pi.layers.0.weight", variable); a shared one under each of its names."""
-    for name, part in _walk(owner, "", ()):
-        if isinstance(part, tf.Variable):
-            yield name, part
-        elif isinstance(part, _KERAS_VARIABLE):
-            yield name, part.value
-
-
-def _named_layers(owner: object) -> Iterator[tuple[str, Any]]:
-    """Yield ("policy.0", layer) for the Keras layers below `owner`."""
-    yield from ((name, part) for name, part in _walk(owner, "", ()) if isinstance(part, _KERAS_LAYER))
-
-
-def _walk(owner: object, prefix: str, above: tuple[int, ...]) -> Iterator[tuple[str, object]]:
-    """Yield everything below `owner` with its path; `above` are the owners, which end a circle."""
-    above = (*above, id(owner))
-    parts = [(f"{prefix}{name}", part) for name, part in _parts(owner) if id(part) not in above]
-    yield from parts
-    for path, part in parts:
-        if not isinstance(part, (tf.Variable, _KERAS_VARIABLE)):
-            yield from _walk(part, f"{path}.", above)
-
-
-def _parts(owner: Any) -> Iterator[tuple[str, object]]:
-    """Yield what `owner` is made of and may hold variables, by name."""
-    if isinstance(owner, _KERAS_LAYER):
-        yield from _keras_parts(owner)
-        return
-    if isinstance(owner, Mapping) and not isinstance(owner, tf.Module):
-        items = [(str(key), value) for key, value in owner.items()]
-    elif isinstance(owner, (list, tuple)):
-        items = [(str(index), value) for index, value in enumerate(owner)]
-    else:
-        items = [(name, value) for name, value in vars(owner).items() if not name.startswith("_self_")]
-    kinds = (tf.Variable, _KERAS_VARIABLE, tf.Module, _KERAS_LAYER, Mapping, list, tuple)
-    yield from ((name, value) for name, value in items if isinstance(value, kinds))
-
-
-def _keras_parts(layer: Any) -> Iterator[tuple[str, object]]:
-    """Yield a layer's own variables and sub-layers, by attribute name, else by position.
-
-    Keras keeps both in lists of its own, which are complete, and most as attributes, which have names.
+    `Normalization` keeps a mean and a deviation beside its variables. Yields the list of those layers,
+    which is filled on the way out.
     """
-    attributes = {id(value): name.lstrip("_") for name, value in vars(layer).items()}
-    children = layer.layers if isinstance(layer, tf.keras.Model) else layer._layers
-    below = {id(variable) for child in children for variable in child.variables}
-    own = [variable for variable in layer.variables if id(variable) not in below]
-    for index, variable in enumerate(own):
-        yield attributes.get(id(variable), f"variables.{index}"), variable
-    for index, child in enumerate(children):
-        yield attributes.get(id(child), str(index)), child
-    for name, value in vars(layer).items():
-        if isinstance(value, (tf.Variable, tf.Module)):  # Keras does not count these
-            yield name, value
+    found = {id(part): part for _, part in _named_layers(owner) if hasattr(part, "finalize_state")}
+    before = [(layer, layer.get_weights()) for layer in found.values()]
+    changed: list[Any] = []
+    yield changed
+    for layer, arrays in before:
+        if not all(map(np.array_equal, layer.get_weights(), arrays)):
+            layer.finalize_state()
+            changed.append(layer)
 
 
 def _without_gradient(value: Any) -> Any:
@@ -286,4 +220,7 @@ def _without_gradient(value: Any) -> Any:
             return value
     if isinstance(value, Mapping):
         return {key: _without_gradient(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        parts = [_without_gradient(part) for part in value]
+        return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
     return tf.stop_gradient(value) if tf.is_tensor(value) else value

@@ -31,7 +31,9 @@ class StepResult(NamedTuple):
 
 
 class TfUpdater:
-    """Adam over all trainable variables of a module, with its moments in flat variables.
+    """Adam over the variables of a module that learn, with its moments in flat variables.
+
+    Which those are it asks once: freeze a layer before, or make a new updater after it.
 
     The whole step is one compiled graph. It is traced once for each kind of minibatch (its columns,
     their dtypes and sizes without the first), whatever the number of rows; the coefficients,
@@ -56,6 +58,7 @@ class TfUpdater:
         dtypes = {variable.dtype.name for variable in self._variables}
         if len(dtypes) > 1:
             raise ValueError(f"trainable parameters must share one dtype, got {sorted(dtypes)}")
+        self._module = module
         self._loss_function = loss_function
         self._epsilon = adam_epsilon
         self._grad_clip = grad_clip
@@ -74,7 +77,7 @@ class TfUpdater:
         A gradient that is not finite changes nothing.
         """
         columns = dict(batch)
-        kind = (_kind(columns), tuple(coefficients))
+        kind = (_kind(columns), tuple(coefficients), getattr(self._module, "_constants", 0))
         step = self._compiled.get(kind)
         if step is None:
             step = self._compiled[kind] = self._compile(columns, tuple(coefficients))
