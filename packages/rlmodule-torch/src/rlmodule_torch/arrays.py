@@ -22,7 +22,7 @@ def as_array(tensor: Tensor) -> npt.NDArray[Any]:
     return array
 
 
-def as_arrays(tensors: Mapping[str, Any], *, where: str) -> dict[str, npt.NDArray[Any]]:
+def _as_arrays(tensors: Mapping[str, Any], *, where: str) -> dict[str, npt.NDArray[Any]]:
     """Return copies of tensors as arrays. Raises ValueError that lists those which have no such form."""
     problems = []
     for name, tensor in tensors.items():
@@ -38,7 +38,7 @@ def as_arrays(tensors: Mapping[str, Any], *, where: str) -> dict[str, npt.NDArra
     return {name: as_array(tensor).copy() for name, tensor in tensors.items()}
 
 
-def write_arrays(tensors: Mapping[str, Tensor], arrays: Mapping[str, Any]) -> None:
+def _write_arrays(tensors: Mapping[str, Tensor], arrays: Mapping[str, Any]) -> None:
     """Write arrays that fit into tensors: first all are converted, then all are copied."""
     dtypes = dtypes_of(tensors)
     new = {name: torch.from_numpy(as_dtype(arrays[name], dtypes[name])) for name in arrays}

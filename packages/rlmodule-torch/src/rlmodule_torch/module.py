@@ -12,7 +12,7 @@ from torch.compiler import is_compiling
 from rlmodule_core import Distribution, RLModule, RLModuleConfig
 from rlmodule_core.module import Batch, Output, State, device_is_taken
 from rlmodule_core.state import check_same_state, flatten_state, nest_state, with_ties
-from rlmodule_torch.arrays import _take_dtypes, as_arrays, dtypes_of, write_arrays
+from rlmodule_torch.arrays import _as_arrays, _take_dtypes, _write_arrays, dtypes_of
 from rlmodule_torch.modes import _mode_of, _Seen
 from rlmodule_torch.multi_agent import TorchMultiAgentRLModule
 
@@ -112,13 +112,13 @@ class TorchRLModule(nn.Module, RLModule):
         A parameter that has several names is one array under all of them.
         """
         tensors = self._tensors()
-        return nest_state(with_ties(tensors, as_arrays(tensors, where=f"{type(self).__name__}.get_state")))
+        return nest_state(with_ties(tensors, _as_arrays(tensors, where=f"{type(self).__name__}.get_state")))
 
     def set_state(self, state: State) -> None:
         """Write weights into the tensors that are used; ValueError that lists what does not fit."""
         own, new = self._tensors(), flatten_state(state)
         check_same_state(own, new, where=f"{type(self).__name__}.set_state")
-        write_arrays(own, new)
+        _write_arrays(own, new)
 
     def _tensors(self) -> dict[str, Tensor]:
         return self.state_dict(keep_vars=True)

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from rlmodule_core import MultiAgentRLModule, MultiAgentRLModuleConfig
-from rlmodule_torch.arrays import _take_dtypes, as_arrays, dtypes_of, write_arrays
+from rlmodule_torch.arrays import _as_arrays, _take_dtypes, _write_arrays, dtypes_of
 
 
 class TorchMultiAgentRLModule(MultiAgentRLModule, nn.Module):
@@ -44,10 +44,10 @@ class TorchMultiAgentRLModule(MultiAgentRLModule, nn.Module):
         }
 
     def _own_arrays(self) -> dict[str, Any]:
-        return as_arrays(self._own_tensors(), where=f"{type(self).__name__}.get_state")
+        return _as_arrays(self._own_tensors(), where=f"{type(self).__name__}.get_state")
 
     def _set_own_arrays(self, arrays: Mapping[str, Any]) -> None:
-        write_arrays(self._own_tensors(), arrays)
+        _write_arrays(self._own_tensors(), arrays)
 
     def _own_dtypes(self) -> dict[str, str]:
         return dtypes_of(self._own_tensors())
