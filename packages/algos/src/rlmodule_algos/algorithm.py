@@ -20,7 +20,7 @@ from rlmodule_algos.module_setup import ModuleSetup, policy_mapping
 from rlmodule_algos.policy import Policy
 from rlmodule_algos.reporting import Counts, Result, evaluation_result, training_result
 from rlmodule_algos.sampling import Episode, Episodes, World, action_filter, make_world
-from rlmodule_algos.saving import load_algorithm_state, save_algorithm_state
+from rlmodule_algos.saving import algorithm_from_checkpoint, load_algorithm_state, save_algorithm_state
 from rlmodule_algos.settings import ConfigError, PositiveInt, mismatch
 from rlmodule_core import (
     DEFAULT_MODULE_ID,
@@ -258,19 +258,7 @@ class Algorithm(abc.ABC, Generic[Config]):
         `config` is needed only if the one that was saved holds classes or functions (an environment
         class, a module of your own), which are never imported because a file says so.
         """
-        saved = load_algorithm_state(Path(directory), algorithm=getattr(cls, "name", None))
-        if config is None:
-            kinds = {kind.name: kind for kind in _subclasses(cls) if hasattr(kind, "name")}
-            if saved["algorithm"] not in kinds:
-                raise CheckpointError(f"{directory}: {saved['algorithm']!r} is none of {sorted(kinds)}")
-            config = kinds[saved["algorithm"]].config_class.from_json(saved["config"])
-        algorithm = config.build()
-        try:
-            algorithm.restore(directory)
-        except BaseException:
-            algorithm.stop()
-            raise
-        return algorithm
+        return algorithm_from_checkpoint(cls, Path(directory), config)
 
     def get_state(self) -> dict[str, Any]:
         """Return everything a resumed run needs, as arrays and JSON data."""
@@ -297,12 +285,6 @@ class Algorithm(abc.ABC, Generic[Config]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
-
-
-def _subclasses(kind: type[Algorithm[Any]]) -> Iterator[type[Algorithm[Any]]]:
-    yield kind
-    for child in kind.__subclasses__():
-        yield from _subclasses(child)
 
 
 def _seeds(seed: int | None, count: int) -> list[int]:

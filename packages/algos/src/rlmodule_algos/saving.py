@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from rlmodule_core import (
 
 if TYPE_CHECKING:
     from rlmodule_algos.algorithm import Algorithm
+    from rlmodule_algos.config import AlgorithmConfig
 
 KIND = "rlmodule_algos.Algorithm"
 
@@ -51,3 +53,28 @@ def load_algorithm_state(path: Path, algorithm: str | None = None) -> dict[str, 
     if algorithm is not None and content["algorithm"] != algorithm:
         raise CheckpointError(f"{path}: was saved by {content['algorithm']!r}, this is {algorithm!r}")
     return content
+
+
+def algorithm_from_checkpoint(
+    cls: type[Algorithm[Any]], directory: Path, config: AlgorithmConfig | None
+) -> Algorithm[Any]:
+    """Make the algorithm that was saved; see `Algorithm.from_checkpoint`."""
+    saved = load_algorithm_state(directory, algorithm=getattr(cls, "name", None))
+    if config is None:
+        kinds = {kind.name: kind for kind in _subclasses(cls) if hasattr(kind, "name")}
+        if saved["algorithm"] not in kinds:
+            raise CheckpointError(f"{directory}: {saved['algorithm']!r} is none of {sorted(kinds)}")
+        config = kinds[saved["algorithm"]].config_class.from_json(saved["config"])
+    algorithm = config.build()
+    try:
+        algorithm.restore(directory)
+    except BaseException:
+        algorithm.stop()
+        raise
+    return algorithm
+
+
+def _subclasses(kind: type[Algorithm[Any]]) -> Iterator[type[Algorithm[Any]]]:
+    yield kind
+    for child in kind.__subclasses__():
+        yield from _subclasses(child)

@@ -16,6 +16,8 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 import numpy.typing as npt
 
+from rlmodule_core.blas_threads import one_blas_thread
+
 InitializerName: TypeAlias = Literal[
     "orthogonal", "xavier_uniform", "xavier_normal", "kaiming_uniform", "kaiming_normal"
 ]
@@ -79,6 +81,8 @@ def recurrent_weights(
 
 def _orthogonal(rng: np.random.Generator, outputs: int, inputs: int, gain: float) -> npt.NDArray[np.float32]:
     rows, columns = max(outputs, inputs), min(outputs, inputs)
-    q, r = np.linalg.qr(rng.standard_normal((rows, columns)))
+    normal = rng.standard_normal((rows, columns))
+    with one_blas_thread():
+        q, r = np.linalg.qr(normal)
     q = q * np.sign(np.diag(r))  # makes the draw uniform over orthogonal matrices
     return np.ascontiguousarray(gain * (q if outputs >= inputs else q.T), dtype=np.float32)

@@ -21,8 +21,8 @@ from rlmodule_algos.sampling.episodes import EpisodeTracker
 from rlmodule_algos.sampling.finite import require_finite
 from rlmodule_algos.sampling.recorder import Recorder
 from rlmodule_algos.sampling.recurrent_state import CarriedState, SequenceMarks
-from rlmodule_algos.sampling.threads import one_blas_thread
 from rlmodule_core import DEFAULT_MODULE_ID, RLModule
+from rlmodule_core.blas_threads import one_blas_thread
 
 
 class EnvRunner:

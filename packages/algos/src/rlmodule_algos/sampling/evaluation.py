@@ -10,8 +10,8 @@ from rlmodule_algos.sampling.acting import Actor
 from rlmodule_algos.sampling.action_filter import action_filter
 from rlmodule_algos.sampling.episodes import Episode
 from rlmodule_algos.sampling.recurrent_state import CarriedState
-from rlmodule_algos.sampling.threads import one_blas_thread
 from rlmodule_core import RLModule
+from rlmodule_core.blas_threads import one_blas_thread
 
 
 def evaluate_episodes(

@@ -14,8 +14,8 @@ from rlmodule_algos.frameworks import Bridge
 from rlmodule_algos.sampling.agents import Agents, PolicyMapping
 from rlmodule_algos.sampling.episodes import AgentEpisodeTracker
 from rlmodule_algos.sampling.row_recorder import OpenSteps, RowRecorder
-from rlmodule_algos.sampling.threads import one_blas_thread
 from rlmodule_core import RLModule
+from rlmodule_core.blas_threads import one_blas_thread
 
 
 class MultiAgentEnvRunner:

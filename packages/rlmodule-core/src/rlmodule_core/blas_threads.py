@@ -1,7 +1,7 @@
-"""One thread for NumPy's products while acting.
+"""One thread for NumPy's linear algebra.
 
-They are so small that a second thread costs more waiting than it computes, and on a busy machine
-several times more.
+Acting and drawing orthogonal weights are products so small that a second thread costs more waiting than
+it computes, and on a busy machine many times more.
 """
 
 from __future__ import annotations
