@@ -19,7 +19,8 @@ def traces(algorithm: Algorithm[Any]) -> dict[tuple[str, str], int]:
     """How often each compiled function was traced; a forward that runs eagerly fails here."""
     counts = {}
     for module_id, module in algorithm.modules.items():
-        for forward, function in bridge._compiled.get(module, {}).items():
+        compiled: dict[str, Any] = bridge._compiled.get(module, {})
+        for forward, function in compiled.items():
             counts[module_id, forward] = function.experimental_get_tracing_count()
         updater: Any = algorithm.learner._updaters[module_id]
         counts[module_id, "step"] = len(updater._compiled)

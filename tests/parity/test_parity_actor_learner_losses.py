@@ -60,12 +60,12 @@ def test_values_and_gradients_agree(name: str, penalty: bool, padded: bool, shap
     with tf.GradientTape() as tape:
         tape.watch(ours)
         tf_loss = for_tf(**ours, mask=tf.constant(mask) if padded else None, **rest)
-    gradients = tape.gradient(tf_loss.total_loss, ours)
+    gradients: dict[str, Any] = tape.gradient(tf_loss.total_loss, ours)
 
     assert tf_loss._fields == torch_loss._fields
     np.testing.assert_allclose(
         [float(part) for part in tf_loss], [float(part) for part in torch_loss], rtol=1e-5, atol=1e-6
     )
     for column in set(LEARNED) & set(given):
-        np.testing.assert_allclose(gradients[column], theirs[column].grad, rtol=1e-4, atol=1e-7)
+        np.testing.assert_allclose(gradients[column], np.asarray(theirs[column].grad), rtol=1e-4, atol=1e-7)
         assert not np.asarray(gradients[column])[~mask].any()  # padding never teaches

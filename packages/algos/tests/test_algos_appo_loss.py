@@ -103,7 +103,7 @@ def test_where_the_three_policies_are_one_the_gradient_is_impalas() -> None:
     given = columns(N=32, seed=3)
     given["target_logp"] = given["logp"] = given["old_logp"]
     loss, tensors = torch_loss({**given, "kl": None})
-    others = {name: torch.tensor(given[name], requires_grad=True) for name in COLUMNS}
+    others: dict[str, Any] = {name: torch.tensor(given[name], requires_grad=True) for name in COLUMNS}
     common = {name: others[name] for name in ("logp", "advantages", "values", "value_targets", "entropy")}
     impalas: Any = impala_loss(**common, mask=None, vf_loss_coeff=0.7, entropy_coeff=0.05)
     impalas.total_loss.backward()

@@ -38,7 +38,8 @@ def torch_loss(given: dict[str, Array], mask: npt.NDArray[np.bool_] | None = Non
     tensors: dict[str, Any] = {
         name: torch.tensor(column, requires_grad=True) for name, column in given.items()
     }
-    loss = impala_loss(**tensors, mask=None if mask is None else torch.tensor(mask), **SETTINGS)
+    settings: dict[str, Any] = dict(SETTINGS)
+    loss = impala_loss(**tensors, mask=None if mask is None else torch.tensor(mask), **settings)
     loss.total_loss.backward()
     return loss, tensors
 
