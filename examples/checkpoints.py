@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+# First, as it has TensorFlow be quiet and repeatable, which is decided when that is imported.
+from rlmodule_algos.ppo import PPOTfRLModule, PPOTorchRLModule
+
+# isort: split
+
 import tempfile
 from pathlib import Path
 
@@ -10,7 +15,6 @@ import tensorflow as tf
 import torch
 from gymnasium import spaces
 
-from rlmodule_algos.ppo import PPOTfRLModule, PPOTorchRLModule
 from rlmodule_catalogs import PPOCatalog
 from rlmodule_core import CheckpointError, RLModule, RLModuleConfig, register_class
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+# First, as it has TensorFlow be quiet and repeatable, which is decided when that is imported.
+from rlmodule_tf import TfCategorical, TfRLModule
+
+# isort: split
+
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,7 +14,6 @@ import gymnasium as gym
 import tensorflow as tf
 
 from rlmodule_core import NestedDict, RLModuleConfig, SingleAgentRLModuleSpec
-from rlmodule_tf import TfCategorical, TfRLModule
 
 
 class DiscreteBCTfModule(TfRLModule):

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+# First, as it has TensorFlow be quiet and repeatable, which is decided when that is imported.
+from rlmodule_algos.ppo import PPOTfRLModule
+
+# isort: split
+
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +16,6 @@ import tensorflow as tf
 from gymnasium import spaces
 
 from rlmodule_algos import PPOConfig
-from rlmodule_algos.ppo import PPOTfRLModule
 from rlmodule_catalogs import PPOCatalog
 from rlmodule_core import Buildable, RLModuleConfig, SingleAgentRLModuleSpec
 

@@ -7,6 +7,11 @@ Where the old hooks went: what `make_model` built is made in the constructor; th
 
 from __future__ import annotations
 
+# First, as it has TensorFlow be quiet and repeatable, which is decided when that is imported.
+from rlmodule_tf import TfCategorical, TfDeterministic, TfRLModule, TfUpdater
+
+# isort: split
+
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -16,7 +21,6 @@ import tensorflow as tf
 
 from rlmodule_algos import Policy
 from rlmodule_core import NestedDict, RLModuleConfig
-from rlmodule_tf import TfCategorical, TfDeterministic, TfRLModule, TfUpdater
 
 
 class MyRLModule(TfRLModule):

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+# First, as it has TensorFlow be quiet and repeatable, which is decided when that is imported.
+from rlmodule_tf import TfCategorical
+
+# isort: split
+
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,7 +15,6 @@ from gymnasium import spaces
 
 from rlmodule_core import NestedDict, RLModuleConfig
 from rlmodule_specs import SpecError, SpecType, TfTensorSpec
-from rlmodule_tf import TfCategorical
 from rlmodule_tf.bc_module import DiscreteBCTfModule
 
 

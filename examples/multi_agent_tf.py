@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+# First, as it has TensorFlow be quiet and repeatable, which is decided when that is imported.
+from rlmodule_tf import TfCategorical, TfMultiAgentRLModule, TfRLModule
+
+# isort: split
+
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,7 +20,6 @@ from rlmodule_core import (
     NestedDict,
     SingleAgentRLModuleSpec,
 )
-from rlmodule_tf import TfCategorical, TfMultiAgentRLModule, TfRLModule
 from rlmodule_tf.bc_module import DiscreteBCTfModule
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import re
 import subprocess
 import sys
@@ -43,6 +45,35 @@ def test_an_example_needs_no_cast_and_hides_nothing_from_the_type_checker(exampl
     source = (ROOT / "examples" / example).read_text()
 
     assert not re.search(r"type: ignore|(?<!tf\.)\bcast\b|no_type_check|mypy:", source)
+
+
+USES_TF = [name for name in EXAMPLES if "import tensorflow" in (ROOT / "examples" / name).read_text()]
+
+
+@pytest.mark.parametrize("example", USES_TF)
+def test_an_example_with_tensorflow_says_nothing_beside_its_output(example: str) -> None:
+    ran = run_as_found(str(ROOT / "examples" / example), "1")
+
+    assert ran.stderr == ""
+
+
+def test_importing_tensorflow_first_is_said_once_and_the_other_way_round_is_silent() -> None:
+    x86 = platform.machine() in ("x86_64", "AMD64")
+    late = run_as_found("-c", "import tensorflow, rlmodule_tf")
+    early = run_as_found("-c", "import rlmodule_tf, tensorflow")
+
+    assert late.stderr.count("tensorflow was imported before rlmodule_tf") == x86
+    assert early.stderr == ""
+
+
+def run_as_found(*command: str) -> subprocess.CompletedProcess[str]:
+    """Run in an environment that says nothing of TensorFlow, as this one does."""
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("TF_")}
+    ran = subprocess.run(
+        [sys.executable, *command], capture_output=True, text=True, check=False, cwd=ROOT, env=plain
+    )
+    assert ran.returncode == 0, ran.stderr
+    return ran
 
 
 @pytest.mark.parametrize(("framework", "distribution"), [("torch", "Categorical"), ("tf", "TfCategorical")])

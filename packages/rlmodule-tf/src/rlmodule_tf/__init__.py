@@ -2,8 +2,22 @@
 
 import importlib.util
 import os
+import platform
+import sys
+import warnings
 
 # Read by TensorFlow when it is imported: no log lines below errors, and sums in one order on a CPU.
+# Where the processor is an x86, it would else take oneDNN, which sums in another order at each run.
+if (
+    "tensorflow" in sys.modules
+    and "TF_ENABLE_ONEDNN_OPTS" not in os.environ
+    and platform.machine() in ("x86_64", "AMD64")
+):
+    warnings.warn(
+        "tensorflow was imported before rlmodule_tf, so two runs on a CPU may differ in their last digits: "
+        "import rlmodule_tf first, or set TF_ENABLE_ONEDNN_OPTS=0 in the environment (1 to keep it so)",
+        stacklevel=2,
+    )
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 if importlib.util.find_spec("tensorflow") is None:
