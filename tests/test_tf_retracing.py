@@ -19,7 +19,7 @@ def traces(algorithm: Algorithm[Any]) -> dict[tuple[str, str], int]:
     """How often each compiled function was traced; a forward that runs eagerly fails here."""
     counts = {}
     for module_id, module in algorithm.modules.items():
-        compiled: dict[str, Any] = bridge._compiled.get(module, {})
+        _, compiled = bridge._compiled.get(module, (0, {}))
         for forward, function in compiled.items():
             counts[module_id, forward] = function.experimental_get_tracing_count()
         updater: Any = algorithm.learner._updaters[module_id]
