@@ -1,8 +1,8 @@
 """Every algorithm on every feature: from the same weights, the same minibatches move both frameworks alike.
 
-The minibatches are what the algorithms learn from, GAE, V-trace and sequences included. In float32 the losses of
-ten steps were found equal to 4e-7 and the weights after them to 2e-7; the bounds leave room for other
-machines.
+The minibatches are what the algorithms learn from, GAE, V-trace and sequences included. In float32 the
+losses of ten steps were found equal to 4e-7 and the weights after them to 2e-7; the bounds leave room for
+other machines.
 """
 
 from __future__ import annotations

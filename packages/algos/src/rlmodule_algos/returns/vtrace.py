@@ -63,7 +63,7 @@ def vtrace(
     rewards, values = np.where(real, rewards, 0.0), np.where(real, values, 0.0)
     following = np.where(real & ~terminated, next_values, 0.0)  # b_t V(x_t+1)
     rhos = np.where(real, np.minimum(ratios, clip_rho), 0.0)
-    goes_on = _goes_on(real, terminated | ended)
+    goes_on = ~(terminated | ended)  # k_t; of padding that follows nothing comes, as its rho is 0
     excess = rhos * (rewards + gamma * following - values)  # delta_t; v_t - V(x_t) once summed
     carry = gamma * lambda_ * np.minimum(ratios, clip_c) * goes_on
     for t in range(len(excess) - 2, -1, -1):
@@ -73,11 +73,3 @@ def vtrace(
     errors = rewards + gamma * (following + lambda_ * beyond) - values
     advantages = np.where(real, np.minimum(ratios, clip_pg_rho) * errors, 0.0)
     return VTrace(values + excess, advantages, rhos)
-
-
-def _goes_on(real: BoolArray, ended: BoolArray) -> BoolArray:
-    """k_t, `[T, B]`: whether the step after this one is in the batch and of the same episode."""
-    goes_on = real & ~ended
-    goes_on[:-1] &= real[1:]
-    goes_on[-1:] = False
-    return goes_on
