@@ -151,6 +151,23 @@ def tf_rows() -> None:
     graph = tf.function(lambda obs: module.forward_inference({"obs": obs})["action_dist"].inputs)
     report("tf train, eager", lambda: bare(batch), lambda: module.forward_train(batch))
     report("tf inference, eager", lambda: bare(batch), lambda: module.forward_inference(batch))
+    layers = tf.keras.layers
+
+    class Dropping(Tiny):
+        """Two dense layers with a dropout between them."""
+
+        def __init__(self, config: RLModuleConfig) -> None:
+            super().__init__(config)
+            self.net = tf.keras.Sequential([layers.Dense(8), layers.Dropout(0.5), layers.Dense(2)])
+
+        def _forward_exploration(self, batch: Any, **mode: bool) -> Any:
+            return {"action_dist": TfCategorical(self.net(batch["obs"], **mode))}
+
+        _forward_inference = _forward_exploration
+
+    drop = Dropping(CONFIG)
+    draw = drop._forward_exploration
+    report("tf train, dropout", lambda: draw(batch, training=True), lambda: drop.forward_train(batch))
     report("tf inference, graph", lambda: graph_bare(obs), lambda: graph(obs))
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
 
-from rlmodule_core import RLModuleConfig
+from rlmodule_core import NumpyCategorical, RLModuleConfig
 from rlmodule_specs import SpecError
 from rlmodule_torch import TorchCategorical, TorchRLModule
 
@@ -65,3 +66,16 @@ def test_both_kinds_of_distribution_pass_in_one_compiled_graph() -> None:
         torch.compiler.reset()
         compiled = torch.compile(act, fullgraph=True, backend="eager")
         torch.testing.assert_close(compiled(BATCH["obs"]), act(BATCH["obs"]))
+
+
+@pytest.mark.parametrize(
+    ("kind", "logits"),
+    [(TorchCategorical, torch.zeros(2, 3)), (NumpyCategorical, np.zeros((2, 3), np.float32))],
+)
+def test_a_categorical_takes_its_logits_by_their_own_name_too_but_once(kind: Any, logits: Any) -> None:
+    assert kind(logits=logits, start=1).inputs is logits
+    assert kind(inputs=logits).inputs is kind(logits).inputs is logits
+    with pytest.raises(TypeError, match="expected the logits once"):
+        kind(logits, logits=logits)
+    with pytest.raises(TypeError, match="expected the logits once"):
+        kind()

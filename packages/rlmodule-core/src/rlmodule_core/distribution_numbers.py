@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
+T = TypeVar("T")
 Bound: TypeAlias = float | tuple[float, ...]
 """One number for all components of a value, or one for each."""
 
@@ -84,3 +85,15 @@ def padding_index(sizes: tuple[int, ...]) -> tuple[int, ...]:
         for start, size in zip(starts, sizes, strict=True)
         for j in range(widest)
     )
+
+
+def logits_of(kind: type, inputs: T | None, logits: T | None) -> T:
+    """Return what a Categorical was given, under the name that all distributions have or its own.
+
+    >>> logits_of(object, None, 3)
+    3
+    """
+    given = logits if inputs is None else inputs
+    if given is None or (inputs is not None and logits is not None):
+        raise TypeError(f"{kind.__name__}: expected the logits once, as the first argument or as logits=")
+    return given

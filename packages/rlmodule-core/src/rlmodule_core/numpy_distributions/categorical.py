@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from rlmodule_core.distribution_numbers import forbidding_logits, lowest_logp, padding_index
+from rlmodule_core.distribution_numbers import forbidding_logits, logits_of, lowest_logp, padding_index
 from rlmodule_core.numpy_distributions.base import Array, NumpyDistribution
 from rlmodule_core.numpy_distributions.deterministic import NumpyDeterministic
 from rlmodule_core.parametric_distribution import require_inputs
@@ -50,8 +50,8 @@ class NumpyCategorical(_Classes):
 
     kind = "Categorical"
 
-    def __init__(self, inputs: Array, start: int = 0) -> None:
-        self.inputs = inputs
+    def __init__(self, inputs: Array | None = None, start: int = 0, *, logits: Array | None = None) -> None:
+        self.inputs: Array = logits_of(type(self), inputs, logits)
         self.start = start
 
     def settings(self) -> dict[str, Any]:

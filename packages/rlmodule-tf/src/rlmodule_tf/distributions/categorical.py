@@ -8,7 +8,7 @@ from typing import Any, Self
 import tensorflow as tf
 
 from rlmodule_core import NumpyCategorical, NumpyMultiCategorical
-from rlmodule_core.distribution_numbers import forbidding_logits, lowest_logp, padding_index
+from rlmodule_core.distribution_numbers import forbidding_logits, logits_of, lowest_logp, padding_index
 from rlmodule_core.parametric_distribution import require_inputs
 from rlmodule_tf.arrays import as_array
 from rlmodule_tf.distributions.base import TfParametric, _flattened, _require_shape, _reshaped, _value_shape
@@ -38,8 +38,10 @@ class TfCategorical(TfParametric):
 
     kind = "Categorical"
 
-    def __init__(self, inputs: tf.Tensor, start: int = 0) -> None:
-        self.inputs = inputs
+    def __init__(
+        self, inputs: tf.Tensor | None = None, start: int = 0, *, logits: tf.Tensor | None = None
+    ) -> None:
+        self.inputs: tf.Tensor = logits_of(type(self), inputs, logits)
         self.start = start
 
     def settings(self) -> dict[str, Any]:

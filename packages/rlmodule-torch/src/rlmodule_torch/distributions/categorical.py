@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from rlmodule_core import NumpyCategorical, NumpyMultiCategorical
-from rlmodule_core.distribution_numbers import forbidding_logits, lowest_logp, padding_index
+from rlmodule_core.distribution_numbers import forbidding_logits, logits_of, lowest_logp, padding_index
 from rlmodule_core.parametric_distribution import require_inputs
 from rlmodule_torch.arrays import as_array
 from rlmodule_torch.distributions.base import TorchDistribution, TorchParametric, _native_kl
@@ -41,8 +41,8 @@ class TorchCategorical(TorchParametric):
 
     kind = "Categorical"
 
-    def __init__(self, inputs: Tensor, start: int = 0) -> None:
-        self.inputs = inputs
+    def __init__(self, inputs: Tensor | None = None, start: int = 0, *, logits: Tensor | None = None) -> None:
+        self.inputs: Tensor = logits_of(type(self), inputs, logits)
         self.start = start
 
     def settings(self) -> dict[str, Any]:
