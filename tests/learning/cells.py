@@ -162,7 +162,7 @@ def same_name(agent: str) -> str:
 
 
 def lagging(
-    kind: type[ActorLearnerConfig], fragment_length: int = 16, **training: Any
+    kind: type[ActorLearnerConfig], fragment_length: int, **training: Any
 ) -> Callable[[], AlgorithmConfig]:
     """IMPALA or APPO, whose actors are up to two updates behind."""
     settings = {"train_batch_size": fragment_length * 32, "broadcast_interval": 3, **training}
@@ -236,18 +236,29 @@ BC_CELLS = [
     Cell("bc", "marl", CROSSED, 0.95, 100_000, bc_crossed),
 ]
 IMPALA, APPO = ImpalaConfig, APPOConfig
+# without so much entropy they settle on one leaf before they have found that `sel` tells which
+CURIOUS: dict[str, Any] = {"gamma": 0.0, "entropy_coeff": 0.2, "model": WIDE}
 IMPALA_CELLS = [
     Cell("impala", "fc", CARTPOLE, 400.0, 300_000, lagging(IMPALA, 32, train_batch_size=512)),
-    Cell("impala", "cnn", CATCH, 0.8, 400_000, lagging(IMPALA, gamma=0.97, model=SMALL_CNN)),
+    Cell(
+        "impala",
+        "cnn",
+        CATCH,
+        0.8,
+        400_000,
+        lagging(IMPALA, 14, gamma=0.97, entropy_coeff=0.03, model=SMALL_CNN),
+    ),
     Cell("impala", "lstm", REPEAT, 0.85, 250_000, lagging(IMPALA, 20, gamma=0.5, lr=2e-3, model=SMALL_LSTM)),
-    Cell("impala", "complex", GATED, 0.9, 400_000, lagging(IMPALA, 8, gamma=0.0, model=WIDE)),
+    Cell("impala", "complex", GATED, 0.9, 400_000, lagging(IMPALA, 8, lr=2e-3, **CURIOUS)),
     Cell("impala", "marl", CROSSED, 0.9, 150_000, lagging_crossed(IMPALA)),
 ]
 APPO_CELLS = [
     Cell("appo", "fc", CARTPOLE, 400.0, 400_000, lagging(APPO, 32, train_batch_size=512)),
-    Cell("appo", "cnn", CATCH, 0.8, 300_000, lagging(APPO, gamma=0.97, model=SMALL_CNN)),
+    Cell(
+        "appo", "cnn", CATCH, 0.8, 300_000, lagging(APPO, 14, gamma=0.97, entropy_coeff=0.03, model=SMALL_CNN)
+    ),
     Cell("appo", "lstm", REPEAT, 0.85, 150_000, lagging(APPO, 20, gamma=0.5, lr=2e-3, model=SMALL_LSTM)),
-    Cell("appo", "complex", GATED, 0.9, 300_000, lagging(APPO, 8, gamma=0.0, model=WIDE)),
+    Cell("appo", "complex", GATED, 0.9, 300_000, lagging(APPO, 8, **CURIOUS)),
     Cell("appo", "marl", CROSSED, 0.9, 150_000, lagging_crossed(APPO)),
 ]
 CELLS = {cell.name: cell for cell in [*PPO_CELLS, *BC_CELLS, *IMPALA_CELLS, *APPO_CELLS]}
