@@ -134,7 +134,6 @@ def test_a_pair_is_height_then_width() -> None:
         16,
         "16",
         None,
-        ConvLayer(channels=8, kernel=(3, 3), padding="full"),  # type: ignore[arg-type]
     ],
 )
 def test_a_bad_filter_is_refused_by_its_number(entry: Any) -> None:

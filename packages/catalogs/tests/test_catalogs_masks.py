@@ -119,3 +119,9 @@ def test_whoever_says_that_nothing_is_masked_has_the_key_encoded() -> None:
     assert [path for path, _ in config.leaves] == [("action_mask",), ("board",)]
     assert isinstance(config.fusion, MLPEncoderConfig)
     assert config.fusion.input_dim == 12
+
+
+@pytest.mark.parametrize(("low", "high"), [(-np.inf, 0.0), (-1.0, 1.0), (0.0, 2.0)])
+def test_a_mask_that_may_hold_other_numbers_than_0_and_1_is_refused(low: float, high: float) -> None:
+    with pytest.raises(ValueError, match=r"action_mask: .* may hold other numbers than 0 and 1"):
+        _ = Catalog(masked(spaces.Box(low, high, (3,)), board=BOARD), THREE, {}).masks_actions

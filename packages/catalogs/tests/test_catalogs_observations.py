@@ -150,7 +150,7 @@ def test_the_initializer_reaches_every_layer_that_has_weights() -> None:
 def test_filters_without_an_image_are_refused(space: Any) -> None:
     catalog = Catalog(space, TWO, {"conv_filters": [[8, 3, 1]]})
     with pytest.raises(
-        ValueError, match=r"conv_filters: no part of the observation is an image .* got .*; leave"
+        ValueError, match=r"conv_filters: no part of the observation is encoded as an image .* got .*; leave"
     ):
         catalog.get_encoder_config()
 

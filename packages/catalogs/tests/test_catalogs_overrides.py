@@ -186,3 +186,16 @@ def test_memory_is_what_the_heads_get() -> None:
         head = catalog.get_vf_head_config()
         assert isinstance(head, MLPHeadConfig)
         assert head.input_dim == catalog.latent_dim == 24
+
+
+def test_an_image_that_is_just_flattened_has_the_dense_layers_behind_it() -> None:
+    class Flat(Catalog):
+        def get_leaf_encoder_config(self, path: LeafPath, space: Any) -> Buildable:
+            return FlattenEncoderConfig(shape=space.shape)
+
+    encoder = Flat(IMAGE, ARM[1], {"fcnet_hiddens": [31]}).get_encoder_config()
+
+    assert isinstance(encoder, ComplexEncoderConfig)
+    assert encoder.output_dim == 31
+    with pytest.raises(ValueError, match="conv_filters: no part of the observation is encoded as an image"):
+        Flat(IMAGE, ARM[1], {"conv_filters": [[8, 3, 1]]}).get_encoder_config()

@@ -251,3 +251,21 @@ def test_a_copy_has_a_numpy_form_over_its_own_weights(remake: Any) -> None:
 def test_one_seed_gives_two_modules_the_same_weights() -> None:
     for first, second in zip(module().parameters(), module().parameters(), strict=True):
         assert torch.equal(first, second)
+
+
+def test_an_encoder_that_returns_one_tensor_for_both_is_refused_in_words() -> None:
+    class One(Catalog):
+        def get_actor_critic_encoder_config(self) -> Any:
+            return self.get_encoder_config()
+
+    module = TorchActorCriticModule(
+        RLModuleConfig(
+            observation_space=BOX,
+            action_space=spaces.Discrete(2),
+            catalog_class=One,
+        )
+    )
+    for forward in (module.forward_train, module.forward_exploration, module.forward_inference):
+        for rows in (2, 3):
+            with pytest.raises(ValueError, match=r"must return .features of the actor.*ActorCriticEnc"):
+                forward({"obs": torch.zeros(rows, 3)})

@@ -18,7 +18,8 @@ from rlmodule_core.spaces import leaf_shape
 def has_action_mask(observation_space: gym.Space[Any] | None, action_space: gym.Space[Any] | None) -> bool:
     """Say whether observations bring a mask: `[n]` for a Discrete, `[sum of nvec]` for a MultiDiscrete.
 
-    Raises ValueError if the mask is alone, has the wrong size, or the actions are of another kind.
+    Raises ValueError if the mask is alone, has the wrong size, may hold other numbers than 0 and 1, or the
+    actions are of another kind.
 
     >>> masked = spaces.Dict({"action_mask": spaces.MultiBinary(2), "board": spaces.Box(0, 1, (9,))})
     >>> has_action_mask(masked, spaces.Discrete(2)), has_action_mask(masked["board"], spaces.Discrete(2))
@@ -43,6 +44,11 @@ def has_action_mask(observation_space: gym.Space[Any] | None, action_space: gym.
         raise ValueError(
             f"observation space.{ACTION_MASK}: {mask} holds {found}, but {action_space} has {logits} logits, "
             "one for each class; make the mask as long, or rename the key if it is no mask"
+        )
+    if isinstance(mask, spaces.Box) and not (mask.low.min() >= 0 and mask.high.max() <= 1):
+        raise ValueError(
+            f"observation space.{ACTION_MASK}: {mask} may hold other numbers than 0 and 1; a mask is 1 "
+            "where an action is allowed and 0 elsewhere, so bound it, or rename the key if it is no mask"
         )
     if len(observation_space.spaces) == 1:
         raise ValueError(

@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from rlmodule_catalogs.conv_filters import conv_layers
-from rlmodule_catalogs.rllib_names import rllib_answer
+from rlmodule_catalogs.rllib_names import ANSWERS, rllib_answer
 from rlmodule_catalogs.setting_rules import contradictions, value_problems
 from rlmodule_core import ConvLayer
 
@@ -60,6 +60,8 @@ def model_settings(model_config_dict: Mapping[str, Any]) -> ModelSettings:
     >>> model_settings({"fcnet_hiddens": [64]}).fcnet_hiddens
     (64,)
     """
+    if not isinstance(model_config_dict, Mapping):
+        _raise([f"expected a dict of settings, {{}} for the defaults, got {model_config_dict!r}"])
     defaults = {field.name: field.default for field in fields(ModelSettings)}
     values: dict[str, Any] = {key: _frozen(value) for key, value in model_config_dict.items()}
     problems = [_explain(key, list(defaults)) for key in values if key not in defaults]
@@ -82,6 +84,9 @@ def _explain(key: object, known: list[str]) -> str:
     answer = rllib_answer(key)
     if answer is not None:
         return answer
-    nearest = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
-    hint = f"did you mean {nearest[0]!r}?" if nearest else f"known are {', '.join(known)}"
-    return f"unknown key {key!r}, {hint}"
+    names = [*known, *ANSWERS]
+    nearest = difflib.get_close_matches(str(key).lower(), names, n=1, cutoff=0.5)  # all are in lower case
+    if not nearest:
+        return f"unknown key {key!r}, known are {', '.join(known)}"
+    theirs = rllib_answer(nearest[0]) if nearest[0] in ANSWERS else None
+    return f"unknown key {key!r}, did you mean {nearest[0]!r}?{'' if theirs is None else f' {theirs}'}"

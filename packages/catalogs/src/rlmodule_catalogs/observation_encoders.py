@@ -41,14 +41,12 @@ def encoder_config(
     choose = choose_leaf or partial(leaf_encoder_config, settings=settings)
     found = observation_leaves(space)
     leaves = tuple((path, choose(path, leaf)) for path, leaf in found)
-    images = [is_image(leaf) for _, leaf in found] + [
-        isinstance(leaf, CNNEncoderConfig) for _, leaf in leaves
-    ]
+    images = [_seen_as_image(leaf, config) for (_, leaf), (_, config) in zip(found, leaves, strict=True)]
     if settings.conv_filters is not None and not any(images):
         raise ValueError(
-            f"model_config_dict: conv_filters: no part of the observation is an image (a Box of rank 3 with "
-            f"sides of 5 or more), got {space}; leave them out, or override Catalog.get_leaf_encoder_config "
-            "to take a part for one"
+            "model_config_dict: conv_filters: no part of the observation is encoded as an image (a Box of "
+            f"rank 3 with sides of 5 or more), got {space}; leave them out, or override "
+            "Catalog.get_leaf_encoder_config to return a CNNEncoderConfig for a part"
         )
     return _with_memory(_joined(space, leaves, settings), settings)
 
@@ -80,14 +78,21 @@ def normalizer_config(space: gym.Space[Any] | None, settings: ModelSettings) -> 
 def _joined(
     space: gym.Space[Any] | None, leaves: tuple[tuple[LeafPath, Buildable], ...], settings: ModelSettings
 ) -> Buildable:
-    """A vector of numbers needs no leaf encoder, an image alone no dense layers behind it."""
+    """A vector of numbers needs no leaf encoder, and an image alone no dense layers behind its own."""
     path, first = leaves[0]
-    if path == () and is_image(space):
+    if path == () and _seen_as_image(space, first):
         return first
     if isinstance(space, spaces.Box) and first == _untouched(space):
         return _mlp(output_dim(first), settings)
     fusion = _mlp(sum(output_dim(config) for _, config in leaves), settings)
     return ComplexEncoderConfig(leaves=leaves, fusion=fusion if fusion.hidden else None)
+
+
+def _seen_as_image(space: gym.Space[Any] | None, config: Buildable) -> bool:
+    """Whether a leaf is encoded as an image: by convolutions, or, if it is one, by a config of a user's."""
+    return isinstance(config, CNNEncoderConfig) or (
+        is_image(space) and not isinstance(config, FlattenEncoderConfig)
+    )
 
 
 def _untouched(space: spaces.Box) -> FlattenEncoderConfig | None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from rlmodule_catalogs.conv_filters import conv_filter_problems
+from rlmodule_core.config_checks import did_you_mean
 from rlmodule_core.initializers import INITIALIZER_NAMES
 from rlmodule_core.model_config import ACTIVATION_NAMES
 
@@ -19,7 +20,8 @@ def value_problems(values: Mapping[str, Any]) -> list[str]:
     told = []
     for name, (is_good, expected) in RULES.items():
         if name in values and not is_good(values[name]):
-            told.append(f"{name}: expected {expected}, got {values[name]!r}")
+            hint = did_you_mean(values[name], NAMES.get(name, ()))
+            told.append(f"{name}: expected {expected}, got {values[name]!r}{hint}")
     return told + conv_filter_problems(values.get("conv_filters"))
 
 
@@ -78,3 +80,9 @@ RULES: dict[str, Rule] = {
     "normalize_observations": _BOOL,
     "observation_clip": (lambda value: _is_number(value) and value > 0, "a positive number"),
 }
+
+NAMES: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("fcnet_activation", "conv_activation", "post_fcnet_activation"), ACTIVATION_NAMES),
+    "initializer": INITIALIZER_NAMES,
+}
+"""Of the settings that are a name: a typo is told the nearest."""

@@ -13,6 +13,9 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 
+LARGEST = 1e18
+"""From here on a variance overflows float32, in which it is kept: one such row would blind its feature."""
+
 
 @dataclass(frozen=True)
 class Moments:
@@ -26,13 +29,13 @@ class Moments:
 def updated_moments(old: Moments, rows: Array) -> Moments:
     """Return the moments of the old rows and of `rows` `[N, *shape]` together, in float64.
 
-    A row that holds a NaN or an infinity is left out.
+    A row that holds a NaN, an infinity, or a number of LARGEST or more is left out.
 
     >>> updated_moments(Moments(np.zeros(1), np.ones(1), 0), np.array([[1.0], [3.0], [np.nan]]))
     Moments(mean=array([2.]), var=array([1.]), count=2)
     """
     rows = np.asarray(rows, np.float64)
-    rows = rows[np.isfinite(rows).all(axis=tuple(range(1, rows.ndim)))]
+    rows = rows[(np.abs(rows) < LARGEST).all(axis=tuple(range(1, rows.ndim)))]
     if not len(rows):
         return old
     count = old.count + len(rows)

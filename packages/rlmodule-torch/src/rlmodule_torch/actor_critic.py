@@ -17,6 +17,7 @@ from rlmodule_core import (
 )
 from rlmodule_core.catalog_protocol import CatalogProtocol
 from rlmodule_core.encoder_configs import ACTION_MASK, without_key
+from rlmodule_core.encoder_outputs import require_features
 from rlmodule_core.module import State
 from rlmodule_core.nest import Nest
 from rlmodule_core.sequence_specs import with_state_in
@@ -181,15 +182,21 @@ class TorchActorCriticModule(TorchActorModule):
         if self._remembers:
             actor, critic, after[Columns.STATE_OUT] = self._remember(obs, batch)
         else:
-            actor, critic = self.encoder(obs)
+            actor, critic = self._features(self.encoder(obs))
         values = self.vf(critic).squeeze(-1)
         return {Columns.ACTION_DIST: self._action_dist(actor, batch), Columns.VF_PREDS: values, **after}
 
     def _actor_features(self, obs: Nest) -> Tensor:
         """Encode for the actor alone where the encoder can; an encoder of the user's need not."""
         encode = getattr(self.encoder, "actor_features", None)
-        features: Tensor = self.encoder(obs)[0] if encode is None else encode(obs)
+        features: Tensor = self._features(self.encoder(obs))[0] if encode is None else encode(obs)
         return features
+
+    def _remember(self, obs: Nest, batch: Any) -> tuple[Any, ...]:
+        return self._features(super()._remember(obs, batch))
+
+    def _features(self, found: object) -> tuple[Any, ...]:
+        return require_features(found, state=self._remembers, where=type(self).__name__)
 
     def _acting_encoder(self) -> Any:
         return self.encoder.actor if type(self.encoder) is TorchActorCriticEncoder else None
