@@ -10,7 +10,16 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from rlmodule_algos import APPO, Algorithm, APPOConfig, ConfigError, EnvError, Impala, ImpalaConfig
+from rlmodule_algos import (
+    APPO,
+    Algorithm,
+    APPOConfig,
+    ConfigError,
+    EnvError,
+    Impala,
+    ImpalaConfig,
+    PPOConfig,
+)
 from rlmodule_algos.actor_learner import ActorLearner
 from rlmodule_algos.execution import LocalPool
 from rlmodule_algos.frameworks import Framework
@@ -245,6 +254,18 @@ def test_steps_cut_into_fragments_teach_what_lies_within_them() -> None:
     np.testing.assert_array_equal(joined[0], joined[1])
     assert not np.allclose(rows[0]["value_targets"], rows[1]["value_targets"])
     np.testing.assert_allclose(rows[0]["vf_preds"], rows[1]["vf_preds"], atol=1e-6)
+
+
+def test_ppo_takes_fragments_of_a_length_too() -> None:
+    made = PPOConfig().environment("Pendulum-v1").training(train_batch_size=64, minibatch_size=64)
+    made.training(num_epochs=1, model={"fcnet_hiddens": [8]})
+    made.env_runners(num_envs_per_env_runner=8, rollout_fragment_length=3)
+    with made.debugging(seed=0).build() as algorithm:
+        shapes = [part.rewards.shape for part in algorithm.pool.sample(64)["default_policy"]]
+        sampled = algorithm.train()["env_runners"]["num_env_steps_sampled"]
+
+    assert shapes == [(3, 8)] * 3
+    assert sampled == 72
 
 
 # --- every hyperparameter is live -----------------------------------------------------------------

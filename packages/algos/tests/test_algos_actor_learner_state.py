@@ -102,7 +102,7 @@ def test_two_runs_restored_from_one_checkpoint_go_on_alike(name: str, tmp_path: 
 
 
 def test_what_was_in_the_buffer_is_counted_as_dropped_in_a_checkpoint(tmp_path: Path) -> None:
-    with config("appo").build() as trained:
+    with config("appo", circular_buffer_num_batches=4).build() as trained:
         trained._buffer.push(trained.collect())  # sampled, and not learned from as yet
         waiting = trained.train()["env_runners"]["num_env_steps_in_flight"]
         trained.save(tmp_path)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from rlmodule_algos import PPO
+from rlmodule_algos import PPO, Algorithm
 
 RLMODULE = Path(sys.executable).with_name("rlmodule")
 SECONDS = 300  # that a hanging command is given; one that works takes a few
@@ -89,6 +89,18 @@ def test_a_folder_of_checkpoints_stands_for_the_newest(
     folder, run = trained
     with PPO.from_checkpoint(folder / checkpoint_of(run).parent) as algorithm:
         assert algorithm.iteration == 2
+
+
+@pytest.mark.parametrize("algo", ["impala", "appo"])
+def test_other_algorithms_are_trained_and_played_by_name(algo: str, tmp_path: Path) -> None:
+    run = rlmodule("train", "--algo", algo, "--steps", 600, cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    folder = tmp_path / f"runs/CartPole-v1-{algo}-seed0"
+    assert checkpoint_of(run) == Path(f"runs/CartPole-v1-{algo}-seed0/ckpt_000000002")
+
+    with Algorithm.from_checkpoint(folder) as algorithm:
+        assert algorithm.name == algo
+    assert rlmodule("evaluate", folder, "--episodes", 1, cwd=tmp_path).returncode == 0
 
 
 MISTAKES: list[tuple[list[object], str]] = [

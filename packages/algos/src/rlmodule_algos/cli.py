@@ -11,22 +11,26 @@ import tyro
 from rich.console import Console
 
 from rlmodule_algos.algorithm import Algorithm
+from rlmodule_algos.appo import APPOConfig
 from rlmodule_algos.config import AlgorithmConfig
-from rlmodule_algos.ppo import PPO, PPOConfig
+from rlmodule_algos.impala import ImpalaConfig
+from rlmodule_algos.ppo import PPOConfig
 from rlmodule_algos.progress import training_progress
 from rlmodule_algos.settings import ConfigError
 
 EVALUATION_EPISODES = 20
+CONFIGS: dict[str, type[AlgorithmConfig]] = {"ppo": PPOConfig, "impala": ImpalaConfig, "appo": APPOConfig}
 app = tyro.extras.SubcommandApp()
 
 
 @app.command(name="train")
 @dataclass(frozen=True, kw_only=True)
 class Train:
-    """Train PPO, with live progress, and save a checkpoint."""
+    """Train PPO, IMPALA or APPO, with live progress, and save a checkpoint."""
 
     env: str = "CartPole-v1"
     """Any gymnasium id."""
+    algo: Literal["ppo", "impala", "appo"] = "ppo"
     framework: Literal["torch", "tf"] = "torch"
     steps: int = 150_000
     """Train until this many environment steps; the iteration that reaches them is finished."""
@@ -34,13 +38,13 @@ class Train:
     """Stop early at this mean return of 20 greedy episodes; None: never."""
     seed: int = 0
     out: Path = Path("runs")
-    """Checkpoints go to <out>/<env>-ppo-seed<seed>/."""
+    """Checkpoints go to <out>/<env>-<algo>-seed<seed>/."""
 
     def run(self, console: Console) -> None:
         """Train until the goal or the last step, then evaluate and save."""
         if self.steps < 1:
             raise ConfigError(f"--steps must be at least 1, got {self.steps}")
-        folder = self.out / f"{self.env.replace('/', '-')}-ppo-seed{self.seed}"
+        folder = self.out / f"{self.env.replace('/', '-')}-{self.algo}-seed{self.seed}"
         with self.config().build() as algorithm:
             folder.mkdir(parents=True, exist_ok=True)  # so that it fails before training, not after
             training_progress(
@@ -56,8 +60,8 @@ class Train:
         console.print(f"Play it again with: rlmodule evaluate {path}")
 
     def config(self) -> AlgorithmConfig:
-        """Return the settings of this run: PPO's defaults."""
-        return PPOConfig().environment(self.env).framework(self.framework).debugging(seed=self.seed)
+        """Return the settings of this run: the algorithm's defaults."""
+        return CONFIGS[self.algo]().environment(self.env).framework(self.framework).debugging(seed=self.seed)
 
 
 @app.command(name="evaluate")
@@ -71,7 +75,7 @@ class Evaluate:
 
     def run(self, console: Console) -> None:
         """Load the checkpoint and play."""
-        with PPO.from_checkpoint(self.checkpoint) as algorithm:
+        with Algorithm.from_checkpoint(self.checkpoint) as algorithm:
             report_evaluation(algorithm, console, self.episodes)
 
 
