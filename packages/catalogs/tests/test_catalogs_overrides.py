@@ -87,7 +87,7 @@ def test_a_head_of_ones_own_leaves_the_other_decisions_alone(method: str) -> Non
         assert getattr(catalog, name)() == expected
 
 
-@pytest.mark.parametrize("encoder", [NamelessEncoder(), OwnEncoder(output_dim="12")])
+@pytest.mark.parametrize("encoder", [NamelessEncoder(), OwnEncoder(output_dim=None)])
 def test_an_encoder_config_without_an_output_dim_is_told_to_add_it(encoder: Any) -> None:
     class Mine(Catalog):
         def get_encoder_config(self) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from gymnasium import spaces, wrappers
 
-from rlmodule_catalogs import Catalog, ModelSettings, PPOCatalog, model_settings
+from rlmodule_catalogs import Catalog, ModelSettings, model_settings
 from rlmodule_catalogs.rllib_names import ANSWERS
 from rlmodule_core import ConvLayer
 from rlmodule_core.initializers import INITIALIZER_NAMES
@@ -284,46 +284,3 @@ def test_layers_passed_directly_were_checked_when_they_were_made() -> None:
 def test_settings_made_directly_are_checked_alike() -> None:
     with pytest.raises(ValueError, match=r"fcnet_hiddens.*; vf_share_layers"):
         ModelSettings(fcnet_hiddens=(0,), vf_share_layers=None)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("settings", [None, 3, "fcnet_hiddens", [("fcnet_hiddens", [8])]])
-def test_settings_that_are_no_dict_are_refused_in_words(settings: Any) -> None:
-    expected = re.escape(
-        f"model_config_dict: expected a dict of settings, {{}} for the defaults, got {settings!r}"
-    )
-    with pytest.raises(ValueError, match=expected):
-        PPOCatalog(spaces.Discrete(2), spaces.Discrete(2), settings)
-
-
-@pytest.mark.parametrize(
-    ("key", "nearest"),
-    [("use_LSTM", "use_lstm"), ("USE_GRU", "use_gru"), ("Fcnet_Hidden", "fcnet_hiddens")],
-)
-def test_a_key_in_other_capitals_is_told_the_name_it_reads_like(key: str, nearest: str) -> None:
-    with pytest.raises(ValueError, match=f"unknown key '{key}', did you mean '{nearest}'"):
-        model_settings({key: True})
-
-
-def test_a_typo_of_one_of_rllibs_names_finds_the_answer_of_that_name() -> None:
-    with pytest.raises(
-        ValueError,
-        match=r"unknown key 'custom_modell', did you mean 'custom_model'\? 'custom_model' is not a setting: "
-        "pass your module as rl_module_spec",
-    ):
-        model_settings({"custom_modell": "mine"})
-
-
-@pytest.mark.parametrize(
-    ("key", "value", "nearest"),
-    [
-        ("fcnet_activation", "Tanh", "tanh"),
-        ("conv_activation", "rellu", "relu"),
-        ("initializer", "Ortho", None),
-    ],
-)
-def test_a_value_that_is_a_typo_of_a_name_is_told_the_nearest(
-    key: str, value: str, nearest: str | None
-) -> None:
-    with pytest.raises(ValueError, match=f"{key}: expected one of .*, got '{value}'") as caught:
-        model_settings({key: value})
-    assert (f"did you mean {nearest!r}?" in str(caught.value)) == (nearest is not None)

@@ -243,7 +243,7 @@ def test_update_takes_recipes_only() -> None:
         SingleAgentRLModuleSpec().update({"module_class": Tiny})  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", ["nowhere", "not a name", "", "a.b"])
+@pytest.mark.parametrize("name", ["nowhere", "jax"])
 def test_a_framework_without_its_package_is_an_import_error_that_says_what_to_install(name: str) -> None:
     with pytest.raises(ImportError, match=f"rlmodule-{name}, which is not installed: pip install"):
         framework_module(name, "builder")

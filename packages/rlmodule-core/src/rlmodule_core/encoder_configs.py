@@ -6,27 +6,59 @@ Each maps an observation with any leading axes, `[*batch, ...]`, to features `[*
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from rlmodule_core.model_config import Buildable, MLPEncoderConfig, ModelConfig, output_dim
-from rlmodule_core.nested_dict import NestedDict
+from rlmodule_core import config_checks as checks
+from rlmodule_core.config_checks import one_of, require_fields
+from rlmodule_core.conv_configs import CNNEncoderConfig, ConvLayer, Padding, Pair
+from rlmodule_core.model_config import (
+    INITIALIZER,
+    Buildable,
+    MLPEncoderConfig,
+    ModelConfig,
+    output_dim,
+)
+from rlmodule_core.observation_parts import (
+    ACTION_MASK,
+    LeafPath,
+    first_leaf,
+    leaf_at,
+    map_leaves,
+    with_leaf,
+    without_key,
+)
 
-ACTION_MASK: Final = "action_mask"
-"""The entry of a Dict observation that says which actions are allowed; it is not encoded."""
-
-LeafPath: TypeAlias = tuple[str | int, ...]
-"""Where a leaf stands in a nested observation: keys of dicts, positions in tuples; () is the whole."""
-
-Padding: TypeAlias = Literal["same", "valid"]
-Pair: TypeAlias = tuple[int, int]
-"""(along the height, along the width)."""
+__all__ = [
+    "ACTION_MASK",
+    "CNNEncoderConfig",
+    "CellName",
+    "ComplexEncoderConfig",
+    "ConvLayer",
+    "EmbeddingEncoderConfig",
+    "FlattenEncoderConfig",
+    "LeafPath",
+    "NormalizerConfig",
+    "OneHotEncoderConfig",
+    "Padding",
+    "Pair",
+    "RecurrentEncoderConfig",
+    "first_leaf",
+    "leaf_at",
+    "map_leaves",
+    "with_leaf",
+    "without_key",
+]
 
 CellName: TypeAlias = Literal["lstm", "gru"]
+_STATES: Final[dict[str, tuple[str, ...]]] = {"lstm": ("h", "c"), "gru": ("h",)}
+_FUSION: Final = checks.Rule(
+    lambda value: value is None or isinstance(value, MLPEncoderConfig), "an MLPEncoderConfig or None"
+)
+_CELL: Final = one_of(get_args(CellName))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +67,9 @@ class FlattenEncoderConfig(ModelConfig):
 
     shape: tuple[int, ...]
     scale: float = 1.0  # 1 / 255 for bytes
+
+    def __post_init__(self) -> None:
+        require_fields(self, shape=checks.SHAPE, scale=checks.NUMBER)
 
     @property
     def output_dim(self) -> int:
@@ -52,6 +87,10 @@ class OneHotEncoderConfig(ModelConfig):
     shape: tuple[int, ...]  # () for a Discrete
     sizes: tuple[int, ...]
     start: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        require_fields(self, shape=checks.SHAPE, sizes=checks.SIZES, start=checks.INTEGERS)
+        _require_one_each(self)
 
     @property
     def output_dim(self) -> int:
@@ -82,96 +121,21 @@ class EmbeddingEncoderConfig(ModelConfig):
     dim: int
     gain: float = 1.0
 
+    def __post_init__(self) -> None:
+        require_fields(
+            self,
+            shape=checks.SHAPE,
+            sizes=checks.SIZES,
+            start=checks.INTEGERS,
+            dim=checks.SIZE,
+            gain=checks.NUMBER,
+        )
+        _require_one_each(self)
+
     @property
     def output_dim(self) -> int:
         """The size of all vectors together."""
         return self.dim * len(self.sizes)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ConvLayer:
-    """One convolution; sizes are (along the height, along the width)."""
-
-    channels: int
-    kernel: Pair
-    stride: Pair = (1, 1)
-    padding: Padding = "same"
-
-    def output_size(self, size: Pair) -> Pair:
-        """Return the size of the map that this layer makes of one of `size`.
-
-        >>> ConvLayer(channels=8, kernel=(4, 4), stride=(2, 2)).output_size((11, 10))
-        (6, 5)
-        """
-        if self.padding == "same":
-            return _ceil_div(size[0], self.stride[0]), _ceil_div(size[1], self.stride[1])
-        return (
-            _ceil_div(size[0] - self.kernel[0] + 1, self.stride[0]),
-            _ceil_div(size[1] - self.kernel[1] + 1, self.stride[1]),
-        )
-
-    def pads(self, size: Pair) -> tuple[Pair, Pair]:
-        """Return the zeros to put (above, below) and (left, right) of a map of `size`.
-
-        "same" gives maps of `ceil(size / stride)`; of an odd number of zeros the larger half comes
-        last. This is written out so that every framework computes the same.
-
-        >>> ConvLayer(channels=8, kernel=(4, 4), stride=(2, 2)).pads((11, 10))
-        ((1, 2), (1, 1))
-        """
-        if self.padding == "valid":
-            return (0, 0), (0, 0)
-        out = self.output_size(size)
-        totals = [
-            max((out[axis] - 1) * self.stride[axis] + self.kernel[axis] - size[axis], 0) for axis in (0, 1)
-        ]
-        return (totals[0] // 2, totals[0] - totals[0] // 2), (totals[1] // 2, totals[1] - totals[1] // 2)
-
-
-@dataclass(frozen=True, kw_only=True)
-class CNNEncoderConfig(ModelConfig):
-    """`[*batch, height, width, channels]` -> convolutions -> flat, row by row, channels last -> dense layers.
-
-    Every layer has its norm, if any, and its activation. Raises ValueError if a layer does not fit.
-    """
-
-    image: tuple[int, int, int]  # height, width, channels
-    layers: tuple[ConvLayer, ...]
-    channels_first: bool = False  # then the observation is [*batch, channels, height, width]
-    activation: str = "relu"  # an ActivationName
-    layer_norm: bool = False  # over a whole map; scale and shift for each channel
-    scale: float = 1.0  # what the numbers are multiplied by: 1 / 255 for bytes
-    hidden: tuple[int, ...] = ()  # of the dense layers behind the convolutions
-    initializer: str = "orthogonal"  # an InitializerName
-    gain: float = math.sqrt(2.0)  # of the initial weights
-
-    def __post_init__(self) -> None:
-        for index, (layer, size) in enumerate(zip(self.layers, self.map_sizes, strict=False)):
-            if layer.padding == "valid" and (layer.kernel[0] > size[0] or layer.kernel[1] > size[1]):
-                raise ValueError(
-                    f"convolution {index}: its kernel {layer.kernel[0]}x{layer.kernel[1]} does not fit the "
-                    f"map of {size[0]}x{size[1]} that it gets from an image of "
-                    f"{self.image[0]}x{self.image[1]}; take a smaller one, or padding 'same'"
-                )
-
-    @property
-    def map_sizes(self) -> tuple[Pair, ...]:
-        """The sizes of the maps: of the image, then behind each layer."""
-        sizes = [self.image[:2]]
-        for layer in self.layers:
-            sizes.append(layer.output_size(sizes[-1]))
-        return tuple(sizes)
-
-    @property
-    def flat_dim(self) -> int:
-        """How many numbers the last convolution gives."""
-        channels = self.layers[-1].channels if self.layers else self.image[2]
-        return math.prod(self.map_sizes[-1]) * channels
-
-    @property
-    def output_dim(self) -> int:
-        """The size of the last layer."""
-        return self.hidden[-1] if self.hidden else self.flat_dim
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,6 +144,9 @@ class ComplexEncoderConfig(ModelConfig):
 
     leaves: tuple[tuple[LeafPath, Buildable], ...]
     fusion: MLPEncoderConfig | None = None
+
+    def __post_init__(self) -> None:
+        require_fields(self, leaves=checks.LEAF_CONFIGS, fusion=_FUSION)
 
     @property
     def joined_dim(self) -> int:
@@ -208,6 +175,17 @@ class RecurrentEncoderConfig(ModelConfig):
     initializer: str = "orthogonal"  # an InitializerName, of each gate
     burn_in: int = 0  # first steps of a longer sequence, which make the state but carry no gradient
 
+    def __post_init__(self) -> None:
+        require_fields(
+            self,
+            base=checks.BUILDABLE,
+            cell=_CELL,
+            hidden_dim=checks.SIZE,
+            forget_bias=checks.NUMBER,
+            initializer=INITIALIZER,
+            burn_in=checks.COUNT,
+        )
+
     @property
     def output_dim(self) -> int:
         """The size of the hidden state."""
@@ -215,8 +193,7 @@ class RecurrentEncoderConfig(ModelConfig):
 
     def initial_state(self) -> dict[str, npt.NDArray[np.float32]]:
         """Return the state at the start of an episode, without batch axis: zeros."""
-        names = ("h", "c") if self.cell == "lstm" else ("h",)
-        return {name: np.zeros(self.hidden_dim, np.float32) for name in names}
+        return {name: np.zeros(self.hidden_dim, np.float32) for name in _STATES[self.cell]}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -231,64 +208,14 @@ class NormalizerConfig(ModelConfig):
     clip: float = 10.0  # in standard deviations
     epsilon: float = 1e-8  # added to the variance
 
-
-def leaf_at(obs: Any, path: LeafPath) -> Any:
-    """Return the leaf of a nested observation.
-
-    >>> leaf_at({"arm": (1, 2)}, ("arm", 1))
-    2
-    """
-    for key in path:
-        obs = obs[key]
-    return obs
+    def __post_init__(self) -> None:
+        require_fields(self, leaves=checks.LEAF_SHAPES, clip=checks.LIMIT, epsilon=checks.POSITIVE)
 
 
-def with_leaf(obs: Any, path: LeafPath, leaf: Any) -> Any:
-    """Return a nested observation with another leaf in one place; the given one stays as it is.
-
-    >>> with_leaf({"arm": (1, 2), "leg": 3}, ("arm", 1), 7)
-    {'arm': (1, 7), 'leg': 3}
-    """
-    if not path:
-        return leaf
-    key, *rest = path
-    changed = with_leaf(obs[key], tuple(rest), leaf)
-    if isinstance(obs, Mapping):
-        return {**_plain(obs), key: changed}
-    parts = [changed if index == key else part for index, part in enumerate(obs)]
-    return parts if isinstance(obs, list) else tuple(parts)
-
-
-def map_leaves(function: Callable[[Any], Any], obs: Any) -> Any:
-    """Return a nested observation with `function` applied to each leaf; a mapping becomes a dict.
-
-    >>> map_leaves(str, {"arm": (1, 2)})
-    {'arm': ('1', '2')}
-    """
-    if isinstance(obs, Mapping):
-        return {key: map_leaves(function, part) for key, part in _plain(obs).items()}
-    if isinstance(obs, (tuple, list)):
-        parts = [map_leaves(function, part) for part in obs]
-        return parts if isinstance(obs, list) else tuple(parts)
-    return function(obs)
-
-
-def first_leaf(obs: Any) -> Any:
-    """Return one leaf of a nested observation, to read the leading sizes from."""
-    found: list[Any] = []
-    map_leaves(found.append, obs)
-    return found[0]
-
-
-def without_key(obs: Mapping[Any, Any], key: str) -> dict[Any, Any]:
-    """Return a mapping as a dict that lacks one key."""
-    return {name: part for name, part in _plain(obs).items() if name != key}
-
-
-def _plain(obs: Mapping[Any, Any]) -> Mapping[Any, Any]:
-    """Return a mapping whose keys are single ones: those of a NestedDict are whole paths."""
-    return obs.asdict() if isinstance(obs, NestedDict) else obs
-
-
-def _ceil_div(a: int, b: int) -> int:
-    return -(-a // b)
+def _require_one_each(config: OneHotEncoderConfig | EmbeddingEncoderConfig) -> None:
+    components = math.prod(config.shape)
+    if not components == len(config.sizes) == len(config.start):
+        raise ValueError(
+            f"{type(config).__name__}: sizes, start: expected one entry for each of the {components} "
+            f"components of shape={config.shape}, got {len(config.sizes)} and {len(config.start)}"
+        )

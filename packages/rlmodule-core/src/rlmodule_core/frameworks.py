@@ -1,6 +1,7 @@
 """Where the framework packages plug in: a framework `x` is the installed package `rlmodule_x`.
 
-The neutral layers know no framework by name, so another one needs no change here.
+The neutral layers call no framework by name, so another one needs no change here; names stand here only
+to tell what was meant.
 """
 
 from __future__ import annotations
@@ -9,14 +10,28 @@ import importlib
 import importlib.util
 from types import ModuleType
 
+from rlmodule_specs.wording import nearest, safe_repr
+
+OURS = {"torch": "torch", "tf": "tf", "tensorflow": "tf"}
+"""What is written for the frameworks of ours, and their names."""
+
 
 def framework_module(framework: str, name: str) -> ModuleType:
     """Import `rlmodule_<framework>.<name>`.
 
-    Raises ImportError that says what to install when the package is not there.
+    Raises ValueError for what is no framework's name, or looks like another spelling of one, and
+    ImportError that says what to install when the package is not there.
     """
     package = f"rlmodule_{framework}"
-    if not framework.isidentifier() or importlib.util.find_spec(package) is None:
+    named = isinstance(framework, str) and framework.isidentifier()
+    if not named or importlib.util.find_spec(package) is None:
+        meant = nearest(framework.strip().lower(), OURS) if isinstance(framework, str) else None
+        if not named or (meant is not None and OURS[meant] != framework):
+            hint = "" if meant is None else f", did you mean {OURS[meant]!r}?"
+            raise ValueError(
+                'framework: expected "torch" or "tf" (a framework x is the package rlmodule_x), '
+                f"got {safe_repr(framework)}{hint}"
+            )
         raise ImportError(
             f"framework={framework!r} needs the package rlmodule-{framework}, which is not installed: "
             f"pip install 'rlmodule-algos[{framework}]' to train, or 'rlmodule-{framework}' alone"

@@ -8,12 +8,27 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeAlias, get_args
+from typing import Any, Final, Literal, Protocol, TypeAlias, get_args
 
+from rlmodule_core.config_checks import (
+    BOOL,
+    BUILDABLE,
+    NUMBER,
+    SIZE,
+    SIZES,
+    is_integer,
+    one_of,
+    require_fields,
+)
 from rlmodule_core.frameworks import framework_module
+from rlmodule_core.initializers import INITIALIZER_NAMES
+from rlmodule_specs.wording import safe_repr
 
 ActivationName: TypeAlias = Literal["elu", "gelu", "leaky_relu", "linear", "relu", "sigmoid", "silu", "tanh"]
 ACTIVATION_NAMES: tuple[str, ...] = get_args(ActivationName)
+
+ACTIVATION: Final = one_of(ACTIVATION_NAMES)
+INITIALIZER: Final = one_of(INITIALIZER_NAMES)
 
 
 class Buildable(Protocol):
@@ -45,6 +60,17 @@ class MLPEncoderConfig(ModelConfig):
     initializer: str = "orthogonal"  # an InitializerName
     gain: float = math.sqrt(2.0)  # of the initial weights
 
+    def __post_init__(self) -> None:
+        require_fields(
+            self,
+            input_dim=SIZE,
+            hidden=SIZES,
+            activation=ACTIVATION,
+            layer_norm=BOOL,
+            initializer=INITIALIZER,
+            gain=NUMBER,
+        )
+
     @property
     def output_dim(self) -> int:
         """The size of the last hidden layer."""
@@ -61,6 +87,9 @@ class ActorCriticEncoderConfig(ModelConfig):
     base: Buildable
     shared: bool = False
 
+    def __post_init__(self) -> None:
+        require_fields(self, base=BUILDABLE, shared=BOOL)
+
 
 @dataclass(frozen=True, kw_only=True)
 class MLPHeadConfig(ModelConfig):
@@ -73,6 +102,17 @@ class MLPHeadConfig(ModelConfig):
     initializer: str = "orthogonal"  # an InitializerName
     gain: float = 1.0  # of the last layer; hidden ones have sqrt 2
 
+    def __post_init__(self) -> None:
+        require_fields(
+            self,
+            input_dim=SIZE,
+            output_dim=SIZE,
+            hidden=SIZES,
+            activation=ACTIVATION,
+            initializer=INITIALIZER,
+            gain=NUMBER,
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class FreeLogStdHeadConfig(MLPHeadConfig):
@@ -81,10 +121,15 @@ class FreeLogStdHeadConfig(MLPHeadConfig):
 
 def output_dim(config: Buildable) -> int:
     """Return the size of what a config's layer gives. Raises ValueError if the config does not say it."""
-    size = getattr(config, "output_dim", None)
-    if not isinstance(size, int):
+    name, size = type(config).__name__, getattr(config, "output_dim", None)
+    if size is None:
         raise ValueError(
-            f"{type(config).__name__} has no output_dim, which the layers behind it need: add an int "
+            f"{name} has no output_dim, which the layers behind it need: add an int "
             "attribute output_dim, the last size of what its layer returns"
         )
-    return size
+    if not is_integer(size):
+        raise ValueError(
+            f"{name}.output_dim: expected an int, the last size of what its layer returns, got "
+            f"{safe_repr(size)} of type {type(size).__name__}"
+        )
+    return int(size)

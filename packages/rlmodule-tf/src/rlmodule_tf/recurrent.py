@@ -84,7 +84,7 @@ class _RNN(TfLayer):
     def __init__(self, config: RecurrentEncoderConfig, inputs: int) -> None:
         super().__init__()
         hidden, is_lstm = config.hidden_dim, config.cell == "lstm"
-        gates = 4 if is_lstm else 3
+        gates = {"lstm": 4, "gru": 3}[config.cell]
         from_inputs, from_hidden = recurrent_weights(
             config.initializer, generator(), gates=gates, inputs=inputs, hidden=hidden
         )

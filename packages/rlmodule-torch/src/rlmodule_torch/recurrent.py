@@ -210,7 +210,7 @@ def _zero_unless(real: Tensor, leaf: Tensor) -> Tensor:
 
 def _rnn(config: RecurrentEncoderConfig, inputs: int) -> nn.LSTM | nn.GRU:
     hidden, is_lstm = config.hidden_dim, config.cell == "lstm"
-    gates = 4 if is_lstm else 3
+    gates = {"lstm": 4, "gru": 3}[config.cell]
     rnn = (nn.LSTM if is_lstm else nn.GRU)(inputs, hidden, device="meta")
     from_inputs, from_hidden = recurrent_weights(
         config.initializer, generator(), gates=gates, inputs=inputs, hidden=hidden
