@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol
 
 import gymnasium as gym
 from gymnasium.vector import VectorEnv
 
 from rlmodule_algos.batching import Fragment
-from rlmodule_algos.envs import EnvStream, MultiAgentVectorEnv
+from rlmodule_algos.envs import EnvStream, MultiAgentVectorEnv, SideBySide
 from rlmodule_algos.frameworks import Bridge
 from rlmodule_algos.sampling.agents import PolicyMapping
 from rlmodule_algos.sampling.env_runner import EnvRunner
@@ -17,8 +17,6 @@ from rlmodule_algos.sampling.episodes import Episode, Episodes
 from rlmodule_algos.sampling.evaluation import evaluate_episodes
 from rlmodule_algos.sampling.multi_agent_runner import MultiAgentEnvRunner, evaluate_agents
 from rlmodule_core import DEFAULT_MODULE_ID, RLModule
-
-AnyVectorEnv: TypeAlias = VectorEnv[Any, Any, Any] | MultiAgentVectorEnv
 
 
 class Spaces(NamedTuple):
@@ -156,6 +154,6 @@ class MultiAgentWorld:
         self._env.close()
 
 
-def make_world(env: AnyVectorEnv, mapping: PolicyMapping) -> World:
+def make_world(env: SideBySide, mapping: PolicyMapping) -> World:
     """Return the environments as a world."""
     return MultiAgentWorld(env, mapping) if isinstance(env, MultiAgentVectorEnv) else SingleAgentWorld(env)
