@@ -2,9 +2,10 @@
 
 Runs as a program of its own, with the standard library alone: `python ray_watchdog.py FOLDER`.
 Ray's own processes follow a driver that was killed, but for two agents, and for the children of a
-runner that was killed. Each of them has FOLDER, which is this Ray's alone, in its environment, and
-prints into it (some of Ray's processes write a title over their environment). When the driver closes our
-standard input, or dies, all of these are killed and FOLDER is removed.
+runner that was killed. Each of them has FOLDER, which is this Ray's alone, in its environment, or writes
+to a file in it: the agents write their title over their environment, sometimes over this part of it, but
+keep their logs open. When the driver closes our standard input, or dies, all of these are killed and
+FOLDER is removed.
 """
 
 from __future__ import annotations
@@ -52,14 +53,30 @@ def marked(folder: str) -> list[int]:
 
 
 def is_marked(pid: int, folder: str) -> bool:
-    """Whether a process was started with the folder in its environment, or prints into it."""
+    """Whether a process was started with the folder in its environment, or writes to a file in it."""
     process = Path("/proc", str(pid))
     try:
         if folder.encode() in (process / "environ").read_bytes():
             return True
-        return any(os.readlink(process / "fd" / stream).startswith(f"{folder}/") for stream in "12")
+        return any(writes_into(folder, process, fd) for fd in os.listdir(process / "fd"))
     except OSError:  # it ended meanwhile, or is another user's
         return False
+
+
+def writes_into(folder: str, process: Path, fd: str) -> bool:
+    """Whether a descriptor of a process is open for writing to a file in the folder."""
+    try:
+        if not os.readlink(process / "fd" / fd).startswith(f"{folder}/"):
+            return False
+        return opened_for_writing((process / "fdinfo" / fd).read_text())
+    except OSError:  # it was closed meanwhile
+        return False
+
+
+def opened_for_writing(fdinfo: str) -> bool:
+    """Whether the kernel's description of a descriptor says so: who follows a log is left alone."""
+    flags = next(line.split()[1] for line in fdinfo.splitlines() if line.startswith("flags:"))
+    return int(flags, 8) & os.O_ACCMODE != os.O_RDONLY
 
 
 if __name__ == "__main__":
