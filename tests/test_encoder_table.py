@@ -114,7 +114,7 @@ def gradients(module: Any, obs: Any) -> dict[str, Array]:
             weight = torch.linspace(1, 2, part.numel()).reshape(part.shape)
             (part * weight).sum().backward(retain_graph=True)
         return {name: np.asarray(p.grad) for name, p in module.named_parameters()}
-    known = {name: v for name, v in module._tensors().items() if v.trainable}
+    known = {held.name: held.variable for held in module._held() if held.learns}
     with tf.GradientTape() as tape:
         out = forward(module, obs)
         weights = [tf.reshape(tf.linspace(1.0, 2.0, tf.size(part)), tf.shape(part)) for part in _outputs(out)]

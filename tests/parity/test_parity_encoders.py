@@ -32,7 +32,8 @@ from rlmodule_core.initializers import INITIALIZER_NAMES
 from rlmodule_core.nest import leaves, map_nest
 from rlmodule_tf import TfActorCriticModule
 from rlmodule_tf import bridge as tf_bridge
-from rlmodule_tf._variables import _named_variables
+from rlmodule_tf._variables import _held_by
+from rlmodule_tf.kernels import Kernel
 from rlmodule_torch import TorchActorCriticModule
 from rlmodule_torch import bridge as torch_bridge
 
@@ -135,17 +136,21 @@ def weighted(outs: list[Any]) -> list[Array]:
 
 
 def tf_result(layer: Any, given: tuple[Any, ...], compiled: bool) -> tuple[list[Array], dict[str, Array]]:
-    known = {name: variable for name, variable in _named_variables(layer) if variable.trainable}
+    known = {held.name: held for held in _held_by(layer) if held.learns}
 
     def run(*args: Any) -> Any:
         with tf.GradientTape() as tape:
             outs = leaves(layer(*args))
             total = tf.add_n([tf.reduce_sum(o * w) for o, w in zip(outs, weighted(outs), strict=True)])
-        found = tape.gradient(total, list(known.values()))
+        found = tape.gradient(total, [held.variable for held in known.values()])
         return outs, [tf.convert_to_tensor(part) for part in found]
 
     outs, found = (tf.function(run, autograph=False) if compiled else run)(*tf_bridge.to_tensors(given))
-    return [out.numpy() for out in outs], {n: g.numpy() for n, g in zip(known, found, strict=True)}
+    moved = {
+        name: Kernel.known(gradient.numpy()) if isinstance(held.state, Kernel) else gradient.numpy()
+        for (name, held), gradient in zip(known.items(), found, strict=True)
+    }
+    return [out.numpy() for out in outs], moved
 
 
 def torch_result(layer: Any, given: tuple[Any, ...]) -> tuple[list[Array], dict[str, Array]]:
@@ -176,7 +181,7 @@ def test_outputs_and_gradients_agree(config: Any, given: tuple[Any, ...], compil
 @pytest.mark.parametrize(("config", "given"), CASES)
 def test_one_seed_gives_both_the_same_weights_under_the_same_names(config: Any, given: Any) -> None:
     ours, theirs = pair(config)
-    named = {name: variable.numpy() for name, variable in _named_variables(ours)}
+    named = {held.name: held.state.numpy() for held in _held_by(ours)}
 
     assert list(named) == list(theirs.state_dict())
     for name, tensor in theirs.state_dict().items():
@@ -189,9 +194,8 @@ def test_same_padding_is_what_tensorflow_calls_so(layer: ConvLayer, size: tuple[
     config = CNNEncoderConfig(image=(*size, 3), layers=(layer,), activation="linear")
     ours, theirs = pair(config)
     x = vectors(2, *size, 3)
-    kernel = tf.transpose(ours.convs[0].weight, [2, 3, 1, 0])
 
-    expected = tf.reshape(tf.nn.conv2d(x, kernel, list(layer.stride), "SAME"), [2, -1])
+    expected = tf.reshape(tf.nn.conv2d(x, ours.convs[0].weight.variable, list(layer.stride), "SAME"), [2, -1])
 
     np.testing.assert_allclose(ours(tf.constant(x)), expected, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(theirs(torch.from_numpy(x)).detach(), expected, rtol=1e-5, atol=1e-5)
@@ -205,8 +209,8 @@ def test_running_moments_are_the_same_numbers() -> None:
         ours.update(seen)
         theirs.update(seen)
 
-    for name, variable in _named_variables(ours):
-        np.testing.assert_array_equal(variable.numpy(), theirs.state_dict()[name].numpy())
+    for held in _held_by(ours):
+        np.testing.assert_array_equal(held.variable.numpy(), theirs.state_dict()[held.name].numpy())
     x = {"a": 4 + vectors(2, 5, 3), "b": (vectors(2, 5, 2, 2),)}
     one, other = leaves(ours(tf_bridge.to_tensors(x))), leaves(theirs(torch_bridge.to_tensors(x)))
     for tf_leaf, torch_leaf in zip(one, other, strict=True):

@@ -20,7 +20,7 @@ from rlmodule_core import (
 )
 from rlmodule_core.nest import leaves
 from rlmodule_tf import TfMLPEncoder
-from rlmodule_tf._variables import _named_variables
+from rlmodule_tf._variables import _held_by
 from rlmodule_tf.bridge import to_numpy, to_tensors
 
 Array = npt.NDArray[Any]
@@ -41,12 +41,12 @@ def tensors(nests: Sequence[Any]) -> list[Any]:
 
 
 def weights(layer: tf.Module) -> dict[str, Array]:
-    return {name: variable.numpy() for name, variable in _named_variables(layer)}
+    return {held.name: held.state.numpy() for held in _held_by(layer)}
 
 
 def gradients(layer: Any, *nests: Any) -> dict[str, Array]:
     """Of all outputs, each with a weight of its own."""
-    known = {name: variable for name, variable in _named_variables(layer) if variable.trainable}
+    known = {held.name: held.variable for held in _held_by(layer) if held.learns}
     with tf.GradientTape() as tape:
         outs = leaves(layer(*tensors(nests)))
         weighted = [tf.reshape(out, [-1]) * np.linspace(-1.0, 2.0, int(tf.size(out))) for out in outs]

@@ -9,14 +9,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import tensorflow as tf
 
 from rlmodule_tf._copies import _CopiesKerasLayers
+from rlmodule_tf.kernels import Kernel
 
 _KERAS_LAYER = tf.keras.layers.Layer
 _KERAS_VARIABLE = tf.keras.Variable
+
+
+_Named: TypeAlias = tf.Variable | Kernel
+"""What reads and writes a variable by name, for a state: itself, or what turns its axes."""
 
 
 class _Held(NamedTuple):
@@ -25,6 +30,7 @@ class _Held(NamedTuple):
     name: str  # "pi.layers.0.weight"
     variable: tf.Variable
     learns: bool  # neither it nor a Keras layer that holds it is frozen
+    state: _Named
 
 
 class _OwnsVariables(_CopiesKerasLayers, tf.Module):
@@ -55,9 +61,9 @@ class _OwnsVariables(_CopiesKerasLayers, tf.Module):
         frozen = _frozen(held)
         return _each_once(found for found in held if id(found.variable) in frozen)
 
-    def _known_variables(self) -> list[tuple[str, tf.Variable]]:
-        """Return (dotted name, variable), a shared one under each of its names."""
-        return [(name, variable) for name, variable, _ in self._held()]
+    def _known_variables(self) -> list[tuple[str, _Named]]:
+        """Return (dotted name, what a state reads and writes), a shared one under each of its names."""
+        return [(held.name, held.state) for held in self._held()]
 
     def _held(self) -> list[_Held]:
         """Return all variables, a shared one at each of its places."""
@@ -99,9 +105,9 @@ def _refuse_taken(cls: type, name: str) -> None:
         )
 
 
-def _by_name(known: Iterable[tuple[str, tf.Variable]], where: str) -> dict[str, tf.Variable]:
+def _by_name(known: Iterable[tuple[str, _Named]], where: str) -> dict[str, _Named]:
     """Return variables by name; ValueError if two of them have one name, for a state would lose the other."""
-    found: dict[str, tf.Variable] = {}
+    found: dict[str, _Named] = {}
     for name, variable in known:
         if found.setdefault(name, variable) is not variable:
             raise ValueError(
@@ -112,25 +118,27 @@ def _by_name(known: Iterable[tuple[str, tf.Variable]], where: str) -> dict[str, 
 
 
 def _each_once(held: Iterable[_Held]) -> tuple[tf.Variable, ...]:
-    return tuple({id(variable): variable for _, variable, _ in held}.values())
+    return tuple({id(found.variable): found.variable for found in held}.values())
 
 
 def _frozen(held: Iterable[_Held]) -> set[int]:
-    return {id(variable) for _, variable, learns in held if not learns}
+    return {id(found.variable) for found in held if not found.learns}
 
 
 def _held_by(owner: object) -> Iterator[_Held]:
     """Yield the variables below `owner`; a shared one at each of its places."""
     for name, part, frozen in _walk(owner):
         if isinstance(part, tf.Variable):
-            yield _Held(name, part, part.trainable and not frozen)
+            yield _Held(name, part, part.trainable and not frozen, part)
+        elif isinstance(part, Kernel):
+            yield _Held(name, part.variable, part.variable.trainable and not frozen, part)
         elif isinstance(part, _KERAS_VARIABLE):  # whose `value` keeps the flag that it was made with
-            yield _Held(name, part.value, part.trainable and not frozen)
+            yield _Held(name, part.value, part.trainable and not frozen, part.value)
 
 
-def _named_variables(owner: object) -> Iterator[tuple[str, tf.Variable]]:
-    """Yield ("pi.layers.0.weight", variable); a shared one under each of its names."""
-    yield from ((name, variable) for name, variable, _ in _held_by(owner))
+def _kernels(owner: object) -> dict[int, Kernel]:
+    """Return what turns the axes of variables below `owner`, by the id of each variable."""
+    return {id(found.variable): found.state for found in _held_by(owner) if isinstance(found.state, Kernel)}
 
 
 def _named_layers(owner: object) -> Iterator[tuple[str, Any]]:
@@ -150,7 +158,7 @@ def _walk(
     parts = [(f"{prefix}{name}", part) for name, part in _parts(owner) if id(part) not in above]
     yield from ((path, part, frozen) for path, part in parts)
     for path, part in parts:
-        if not isinstance(part, (tf.Variable, _KERAS_VARIABLE)):
+        if not isinstance(part, (tf.Variable, _KERAS_VARIABLE, Kernel)):
             yield from _walk(part, f"{path}.", above, frozen)
 
 

@@ -1,4 +1,4 @@
-"""The encoder of images. Weights are `[outputs, inputs, height, width]`, the same in every framework."""
+"""The encoder of images. Weights are known as `[outputs, inputs, height, width]`, in every framework."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import tensorflow as tf
 
 from rlmodule_core import CNNEncoderConfig, ConvLayer
 from rlmodule_core.initializers import initial_weights
-from rlmodule_tf.layers import ACTIVATIONS, TfLayer, _flat, _Norm, dense, generator, parameter
+from rlmodule_tf.kernels import Kernel
+from rlmodule_tf.layers import ACTIVATIONS, TfLayer, _flat, _Norm, dense, generator
 
 
 class TfCNNEncoder(TfLayer):
@@ -72,13 +73,12 @@ class _Conv(TfLayer):
     ) -> None:
         super().__init__()
         shape = (layer.channels, inputs, *layer.kernel)
-        self.weight = parameter(initial_weights(config.initializer, generator(), shape, gain=config.gain))
+        self.weight = Kernel(initial_weights(config.initializer, generator(), shape, gain=config.gain))
         self.bias = tf.Variable(tf.zeros([layer.channels]))
         self._stride = layer.stride
         self._pads = pads
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
-        kernel = tf.transpose(self.weight, [2, 3, 1, 0])  # as TensorFlow wants it
         explicit = [[0, 0], *map(list, self._pads), [0, 0]]
         padding: Any = explicit if any(map(any, self._pads)) else "VALID"
-        return tf.nn.bias_add(tf.nn.conv2d(x, kernel, list(self._stride), padding), self.bias)
+        return tf.nn.bias_add(tf.nn.conv2d(x, self.weight.variable, list(self._stride), padding), self.bias)

@@ -20,6 +20,7 @@ from rlmodule_tf._variables import (
     _by_name,
     _Held,
     _held_by,
+    _Named,
     _named_layers,
     _OwnsVariables,
     _walk,
@@ -180,7 +181,7 @@ class TfRLModule(_OwnsVariables, RLModule):
                 variable.assign(arrays[name])
         self._constants += len(changed)
 
-    def _tensors(self) -> dict[str, tf.Variable]:
+    def _tensors(self) -> dict[str, _Named]:
         return _by_name(self._known_variables(), type(self).__name__)
 
     def _dtypes(self) -> dict[str, str]:

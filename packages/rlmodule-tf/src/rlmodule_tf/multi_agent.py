@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from rlmodule_core import MultiAgentRLModule, MultiAgentRLModuleConfig
-from rlmodule_tf._variables import _by_name, _OwnsVariables, _refuse_taken
+from rlmodule_tf._variables import _by_name, _Named, _OwnsVariables, _refuse_taken
 from rlmodule_tf.arrays import as_array, dtypes_of
 from rlmodule_tf.module import _finalized
 
@@ -38,7 +38,7 @@ class TfMultiAgentRLModule(MultiAgentRLModule, _OwnsVariables):
             if key in self and key not in self._added_ids:  # what was added may be of another recipe
                 self[key].make_variables(spec.observation_space)  # type: ignore[attr-defined]
 
-    def _own_variables(self) -> dict[str, tf.Variable]:
+    def _own_variables(self) -> dict[str, _Named]:
         held = {id(variable) for module in self.values() for variable in module._tensors().values()}
         own = ((name, variable) for name, variable in self._known_variables() if id(variable) not in held)
         return _by_name(own, type(self).__name__)

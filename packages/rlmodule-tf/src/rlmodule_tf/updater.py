@@ -9,10 +9,13 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 from rlmodule_core.nest import Nest, leaves, map_nest, unflatten
+from rlmodule_tf._variables import _kernels
 from rlmodule_tf.bridge import as_array
+from rlmodule_tf.kernels import Kernel
 
 GradClip: TypeAlias = Literal["value", "norm", "global_norm"]
 LossFunction: TypeAlias = Callable[[Mapping[str, Any], Mapping[str, Any]], NamedTuple]
@@ -58,6 +61,8 @@ class TfUpdater:
         dtypes = {variable.dtype.name for variable in self._variables}
         if len(dtypes) > 1:
             raise ValueError(f"trainable parameters must share one dtype, got {sorted(dtypes)}")
+        known = _kernels(module)
+        self._kernels = [known.get(id(variable)) for variable in self._variables]
         self._module = module
         self._loss_function = loss_function
         self._epsilon = adam_epsilon
@@ -90,7 +95,7 @@ class TfUpdater:
         num_steps = int(self._num_steps.numpy())
         if not num_steps:
             return {"step": 0}
-        return {"step": num_steps, **{name: as_array(own) for name, own in self._moments().items()}}
+        return {"step": num_steps, **self._turned(Kernel.flat_known, self._moment_arrays())}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Set what `get_state` returned. Raises ValueError if it belongs to other parameters."""
@@ -105,12 +110,33 @@ class TfUpdater:
         dtype = self._exp_avg.dtype.as_numpy_dtype
         zeros = np.zeros(size, dtype)
         moments = {name: np.asarray(state[name] if state["step"] else zeros, dtype) for name in MOMENTS}
+        moments = self._turned(Kernel.flat_stored, moments)
         self._num_steps.assign(int(state["step"]))
         for name, own in self._moments().items():
             own.assign(moments[name])
 
     def _moments(self) -> dict[str, tf.Variable]:
         return dict(zip(MOMENTS, (self._exp_avg, self._exp_avg_sq), strict=True))
+
+    def _moment_arrays(self) -> dict[str, npt.NDArray[Any]]:
+        return {name: as_array(own) for name, own in self._moments().items()}
+
+    def _turned(
+        self, turn: Callable[[Kernel, npt.NDArray[Any]], npt.NDArray[Any]], flat: dict[str, npt.NDArray[Any]]
+    ) -> dict[str, npt.NDArray[Any]]:
+        """Return flat arrays over all parameters with those of kernels in the other order."""
+        if not any(self._kernels):
+            return flat
+        ends = np.cumsum(self._sizes)[:-1]
+        return {
+            name: np.concatenate(
+                [
+                    part if kernel is None else turn(kernel, part)
+                    for kernel, part in zip(self._kernels, np.split(array, ends), strict=True)
+                ]
+            )
+            for name, array in flat.items()
+        }
 
     def _compile(self, columns: dict[str, Nest], names: tuple[str, ...]) -> Any:
         """Trace the step for minibatches like this one, with any number of rows."""
