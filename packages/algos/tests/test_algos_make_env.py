@@ -256,15 +256,16 @@ def test_the_adapter_tells_what_pettingzoo_itself_tells() -> None:
     rng = np.random.default_rng(0)
     while True:
         for agent, one in expected.items():
-            np.testing.assert_array_equal(step.obs[agent][0], one)
+            np.testing.assert_array_equal(env.groups.by_agent(step.obs)[agent][0], one)
         if not plain.agents:
             break
         actions = {agent: rng.integers(5, size=1) for agent in plain.agents}
         expected, rewards, _terminated, truncated, _ = plain.step(
             {agent: int(action[0]) for agent, action in actions.items()}
         )
-        step = env.step(actions, {agent: np.ones(1, np.bool_) for agent in actions})
-        for agent, reward in rewards.items():
-            assert step.rewards[agent][0] == np.float32(reward)
-            assert step.truncated[agent][0] == truncated[agent]
+        acting = np.array([[agent in actions] for agent in env.possible_agents])
+        step = env.step(env.groups.columns(actions), acting)
+        for number, agent in enumerate(env.possible_agents):
+            assert step.rewards[number, 0] == np.float32(rewards[agent])
+            assert step.truncated[number, 0] == truncated[agent]
     assert step.over.all()

@@ -14,8 +14,8 @@ from rlmodule_core.nest import leaves, map_nest
 AGENTS = ["ann", "bob", "cy"]
 
 
-def who(flags: Mapping[str, Any], row: int = 0) -> str:
-    return " ".join(agent for agent, rows in flags.items() if rows[row])
+def who(flags: Any, row: int = 0) -> str:
+    return " ".join(agent for agent, rows in zip(AGENTS, flags, strict=True) if rows[row])
 
 
 class Crowd(MultiAgentEnv):
@@ -70,26 +70,26 @@ def test_any_course_of_an_episode_is_told_as_the_environment_itself_told_it() ->
     for row, one in enumerate(plain):
         obs, _infos = one.reset(seed=7 + row)
         due.append(set(obs))
-        assert_obs(step, row, obs)
+        assert_obs(env, step, row, obs)
     alive = [set(names) for names in due]
     kinds: set[str] = set()
     for _ in range(300):
-        acting = {agent: np.array([agent in names for names in due]) for agent in AGENTS}
-        step = env.step(some_actions(rows, rng), acting)
+        acting = np.array([[agent in names for names in due] for agent in AGENTS])
+        step = env.step(env.groups.columns(some_actions(rows, rng)), acting)
         for row, one in enumerate(plain):
             obs, rewards, terminateds, truncateds, _infos = one.step({})
-            for agent in AGENTS:
+            for number, agent in enumerate(AGENTS):
                 terminated, truncated = terminateds.get(agent, False), truncateds.get(agent, False)
                 truncated |= truncateds["__all__"] and agent in alive[row] and not terminated
-                assert step.rewards[agent][row] == np.float32(rewards.get(agent, 0.0))
-                assert (step.terminated[agent][row], step.truncated[agent][row]) == (terminated, truncated)
+                assert step.rewards[number, row] == np.float32(rewards.get(agent, 0.0))
+                assert (step.terminated[number, row], step.truncated[number, row]) == (terminated, truncated)
                 if terminated or truncated:
                     alive[row].discard(agent)
                     kinds.add(f"{terminated} {truncated} {agent in obs}")
                 elif agent in obs and agent not in alive[row]:
                     kinds.add("comes")
                     alive[row].add(agent)
-            assert_obs(step, row, obs)
+            assert_obs(env, step, row, obs)
             assert step.over[row] == (truncateds["__all__"] or not alive[row])
             due[row] = alive[row] & obs.keys()
         if step.over.any():
@@ -97,8 +97,8 @@ def test_any_course_of_an_episode_is_told_as_the_environment_itself_told_it() ->
             for row in np.flatnonzero(step.over).tolist():
                 obs, _infos = plain[row].reset()
                 due[row], alive[row] = set(obs), set(obs)
-                assert_obs(again, row, obs)
-            assert not any(has[~step.over].any() for has in again.has_obs.values())
+                assert_obs(env, again, row, obs)
+            assert not again.has_obs[:, ~step.over].any()
     assert kinds == {"comes", "True False False", "True False True", "False True True", "True True True"}
 
 
@@ -107,12 +107,13 @@ def some_actions(rows: int, rng: np.random.Generator) -> dict[str, Any]:
     return {"ann": numbers, "bob": reals[:, 0], "cy": (numbers, reals)}
 
 
-def assert_obs(step: MultiAgentStep, row: int, obs: Mapping[str, Any]) -> None:
+def assert_obs(env: SyncMultiAgentVectorEnv, step: MultiAgentStep, row: int, obs: Mapping[str, Any]) -> None:
     assert who(step.has_obs, row).split() == sorted(obs)
+    shown = env.groups.by_agent(step.obs)
     for agent, value in obs.items():
         map_nest(
             lambda leaf, part: np.testing.assert_array_equal(leaf[row], np.asarray(part, leaf.dtype)),
-            step.obs[agent],
+            shown[agent],
             dict(value) if isinstance(value, Mapping) else value,
         )
 
@@ -129,7 +130,7 @@ def test_nested_actions_reach_each_environment_as_its_row() -> None:
     vector = SyncMultiAgentVectorEnv(env)
     has_obs = vector.reset(seed=1).has_obs
     actions = some_actions(2, np.random.default_rng(0))
-    vector.step(actions, has_obs)
+    vector.step(vector.groups.columns(actions), has_obs)
     for row, one in enumerate(env):
         assert set(one.given) == set(who(has_obs, row).split())
         for agent, action in one.given.items():
@@ -145,12 +146,9 @@ def test_arrays_that_were_handed_out_never_change() -> None:
     step = env.reset(seed=0)
     kept, copies = [step], [map_nest(np.copy, tuple(step))]
     for _ in range(20):
-        acting = {
-            agent: step.has_obs[agent] & ~step.terminated[agent] & ~step.truncated[agent] & ~step.over
-            for agent in AGENTS
-        }
+        acting = step.has_obs & ~step.terminated & ~step.truncated & ~step.over
         actions = some_actions(3, np.random.default_rng(0))
-        step = env.reset() if step.over.any() else env.step(actions, acting)
+        step = env.reset() if step.over.any() else env.step(env.groups.columns(actions), acting)
         kept.append(step)
         copies.append(map_nest(np.copy, tuple(step)))
     for one, other in zip(kept, copies, strict=True):
@@ -158,6 +156,7 @@ def test_arrays_that_were_handed_out_never_change() -> None:
 
 
 def test_observations_of_double_precision_come_as_single() -> None:
-    step = SyncMultiAgentVectorEnv([Crowd()]).reset(seed=0)
-    assert [leaf.dtype.name for leaf in leaves(step.obs["bob"])] == ["int8", "int64", "float32"]
-    assert step.obs["ann"].dtype == np.uint8
+    env = SyncMultiAgentVectorEnv([Crowd()])
+    shown = env.groups.by_agent(env.reset(seed=0).obs)
+    assert [leaf.dtype.name for leaf in leaves(shown["bob"])] == ["int8", "int64", "float32"]
+    assert shown["ann"].dtype == np.uint8

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pytest
 from gymnasium import spaces
 
-from rlmodule_algos.envs import MultiAgentStep, SyncMultiAgentVectorEnv
+from rlmodule_algos.envs import AgentGroups, MultiAgentStep, SyncMultiAgentVectorEnv
 from rlmodule_algos.testing import ScriptedMultiAgentEnv
 
 AGENTS = ["ann", "bob", "cy"]
@@ -33,12 +32,13 @@ def start(*agents: str) -> tuple[Any, Any]:
 
 def act(env: SyncMultiAgentVectorEnv, *rows: str) -> MultiAgentStep:
     """Step with the agents named for each row, "ann bob" say; everyone's action is the row's number."""
-    acting = {agent: np.array([agent in row.split() for row in rows]) for agent in env.possible_agents}
-    return env.step(dict.fromkeys(env.possible_agents, np.arange(len(rows))), acting)
+    acting = np.array([[agent in row.split() for row in rows] for agent in env.possible_agents])
+    numbers = dict.fromkeys(env.possible_agents, np.arange(len(rows)))
+    return env.step(env.groups.columns(numbers), acting)
 
 
-def who(flags: Mapping[str, Any], row: int = 0) -> str:
-    return " ".join(agent for agent, rows in flags.items() if rows[row])
+def who(flags: Any, row: int = 0) -> str:
+    return " ".join(agent for agent, rows in zip(AGENTS, flags, strict=True) if rows[row])
 
 
 def played(*answers: Any, turns: list[str]) -> MultiAgentStep:
@@ -65,13 +65,14 @@ def test_agents_that_take_turns_are_told_row_by_row() -> None:
     assert first.given == [{"ann": 0}]
     assert second.given == [{"bob": 1, "cy": 1}]
     assert (who(step.has_obs, 0), who(step.has_obs, 1)) == ("bob", "cy")
-    np.testing.assert_array_equal(step.obs["bob"][0], [0.25, 0.25])
-    np.testing.assert_array_equal(step.obs["cy"][1], [0.5, 0.5])
-    rewards = {agent: rewards.tolist() for agent, rewards in step.rewards.items()}
-    assert rewards == {"ann": [1.0, -2.0], "bob": [0.0, 1.0], "cy": [0.0, 0.0]}
+    shown = env.groups.by_agent(step.obs)
+    np.testing.assert_array_equal(shown["bob"][0], [0.25, 0.25])
+    np.testing.assert_array_equal(shown["cy"][1], [0.5, 0.5])
+    assert step.rewards.tolist() == [[1.0, -2.0], [0.0, 1.0], [0.0, 0.0]]
     assert not step.over.any()
-    for by_agent, dtype in ((step.rewards, np.float32), (step.has_obs, bool), (step.terminated, bool)):
-        assert all(array.dtype == dtype and array.shape == (2,) for array in by_agent.values())
+    for array, dtype in ((step.rewards, np.float32), (step.has_obs, bool), (step.terminated, bool)):
+        assert array.dtype == dtype
+        assert array.shape == (3, 2)
 
 
 # --- who leaves, and when it is over ----------------------------------------------------------
@@ -119,7 +120,7 @@ def test_an_agent_that_left_may_come_back_with_an_observation() -> None:
         (seen("ann"), {"ann": 3.0}, {"bob": True, **NO}, NO, {}),
     ]
     step = played(*answers, turns=["ann bob", "bob", "ann bob"])
-    assert step.rewards["ann"] == [3.0]
+    assert step.rewards[0].tolist() == [3.0]
     assert who(step.has_obs) == "ann"
 
 
@@ -146,7 +147,7 @@ def test_those_that_left_may_be_named_again_with_nothing_new() -> None:
 
 def test_who_did_not_come_yet_may_be_paid_and_flagged() -> None:
     step = played(start("ann"), (seen("ann"), {"bob": -1.0}, {"bob": True, **NO}, NO, {}), turns=["ann"])
-    assert step.rewards["bob"] == [-1.0]
+    assert step.rewards[1].tolist() == [-1.0]
     assert who(step.terminated) == ""
 
 
@@ -165,7 +166,7 @@ def test_environments_are_seeded_one_after_the_other_and_only_in_the_rows_that_a
     vector = SyncMultiAgentVectorEnv(envs)
     vector.reset(seed=5)
     step = vector.reset(rows=np.array([False, True, False]))
-    assert step.has_obs["ann"].tolist() == [False, True, False]
+    assert step.has_obs[0].tolist() == [False, True, False]
     vector.reset(seed=9, rows=np.array([False, False, True]))
     assert [env.seeds for env in envs] == [[5], [6, None], [7, 11]]
 
@@ -200,3 +201,31 @@ def test_exactly_those_with_an_observation_act(turn: str) -> None:
     vector.reset()
     with pytest.raises(ValueError, match=r"\['ann'\], must act, got actions of \[.*\]"):
         act(vector, turn)
+
+
+# --- agents of equal spaces -------------------------------------------------------------------
+
+
+def test_columns_hold_agents_of_equal_spaces_side_by_side_wherever_they_stand_among_all() -> None:
+    small, large, move = spaces.Box(-1, 1, (2,)), spaces.Box(-1, 1, (3,)), spaces.Discrete(3)
+    seen_by = {"ann": small, "bob": large, "cy": small}
+    groups = AgentGroups(AGENTS, seen_by, dict.fromkeys(AGENTS, move), num_envs=2)
+    assert groups.members == [["ann", "cy"], ["bob"]]
+
+    by_agent = {agent: np.full((2, *seen_by[agent].shape), number) for number, agent in enumerate(AGENTS)}
+    columns = groups.columns(by_agent)
+    assert [column[:, 0].tolist() for column in columns] == [[0, 0, 2, 2], [1, 1]]
+    assert {agent: part.tolist() for agent, part in groups.by_agent(columns).items()} == {
+        agent: part.tolist() for agent, part in by_agent.items()
+    }
+    pairs = np.arange(6)  # ann, ann, bob, bob, cy, cy
+    split = [(group, mine.tolist(), groups.places(mine).tolist()) for group, mine in groups.split(pairs)]
+    assert split == [(0, [0, 1, 4, 5], [0, 1, 2, 3]), (1, [2, 3], [0, 1])]
+
+
+def test_agents_that_share_observations_but_not_actions_stand_apart() -> None:
+    same = spaces.Box(-1, 1, (2,))
+    moves = {"ann": spaces.Discrete(2), "bob": spaces.Discrete(3)}
+    groups = AgentGroups(["ann", "bob"], dict.fromkeys(moves, same), moves, num_envs=1)
+    assert groups.members == [["ann"], ["bob"]]
+    assert list(groups.by_agent([None, np.zeros(1)])) == ["bob"]  # nobody of the first group has a column

@@ -34,8 +34,9 @@ def start(*agents: str) -> tuple[Any, Any]:
 
 def act(env: SyncMultiAgentVectorEnv, *rows: str) -> MultiAgentStep:
     """Step with the agents named for each row, "ann bob" say; everyone's action is the row's number."""
-    acting = {agent: np.array([agent in row.split() for row in rows]) for agent in env.possible_agents}
-    return env.step(dict.fromkeys(env.possible_agents, np.arange(len(rows))), acting)
+    acting = np.array([[agent in row.split() for row in rows] for agent in env.possible_agents])
+    numbers = dict.fromkeys(env.possible_agents, np.arange(len(rows)))
+    return env.step(env.groups.columns(numbers), acting)
 
 
 FINE: dict[Any, Any] = seen("ann")

@@ -23,15 +23,14 @@ def vector(kind: Any, num_envs: int, env_config: Mapping[str, Any] | None = None
     return made
 
 
-def due(step: MultiAgentStep) -> dict[str, Any]:
-    return {
-        agent: step.has_obs[agent] & ~step.terminated[agent] & ~step.truncated[agent] for agent in step.obs
-    }
+def due(step: MultiAgentStep) -> Any:
+    return step.has_obs & ~step.terminated & ~step.truncated
 
 
-def random_actions(env: MultiAgentVectorEnv, rng: np.random.Generator) -> dict[str, Any]:
+def random_actions(env: MultiAgentVectorEnv, rng: np.random.Generator) -> list[Any]:
     sizes: dict[str, Any] = dict(env.action_spaces)
-    return {agent: rng.integers(space.n, size=env.num_envs) for agent, space in sizes.items()}
+    drawn = {agent: rng.integers(space.n, size=env.num_envs) for agent, space in sizes.items()}
+    return env.groups.columns(drawn)
 
 
 @pytest.mark.parametrize("num_envs", [5, 1])
@@ -42,40 +41,40 @@ def test_the_vectorised_form_tells_what_copies_stepped_in_turn_tell(kind: Any, n
     assert fast.possible_agents == slow.possible_agents
     assert (fast.observation_spaces, fast.action_spaces) == (slow.observation_spaces, slow.action_spaces)
     one, other, rng = fast.reset(seed=3), slow.reset(seed=3), np.random.default_rng(1)
-    assert_same(one, other)
+    assert_same(fast, one, other)
     overs, alone = 0, 0
     for _ in range(400):
         acting, actions = due(one), random_actions(fast, rng)
-        anybody = [agent for agent in actions if acting[agent].any()]
-        actions = {agent: np.where(acting[agent], actions[agent], 77) for agent in anybody}
+        for group, members in enumerate(fast.groups.members):  # what stands where nobody acts is ignored
+            real = np.concatenate([acting[fast.possible_agents.index(agent)] for agent in members])
+            actions[group] = np.where(real, actions[group], 77) if real.any() else None
         one, other = fast.step(actions, acting), slow.step(actions, acting)
-        assert_same(one, other)
-        alone += int((np.sum(list(due(one).values()), axis=0) == 1).sum())
+        assert_same(fast, one, other)
+        alone += int((due(one).sum(axis=0) == 1).sum())
         overs += int(one.over.sum())
         rows = one.over | (rng.random(num_envs) < 0.05)  # also in the middle of an episode
         again, also = fast.reset(rows=rows), slow.reset(rows=rows)
-        assert_same(again, also)
+        assert_same(fast, again, also)
         one = merged(one, again, rows)
     assert overs > 5
     assert alone > 10  # rows in which one agent was left, or had its turn
 
 
-def assert_same(one: MultiAgentStep, other: MultiAgentStep) -> None:
-    np.testing.assert_array_equal(one.over, other.over)
-    for agent in one.obs:
-        for name in ("has_obs", "rewards", "terminated", "truncated"):
-            left, right = getattr(one, name)[agent], getattr(other, name)[agent]
-            np.testing.assert_array_equal(left, right, f"{name} of {agent}")
-            assert left.dtype == right.dtype
-        rows = one.has_obs[agent]
-        np.testing.assert_allclose(one.obs[agent][rows], other.obs[agent][rows], rtol=1e-6, atol=1e-7)
-        assert one.obs[agent].dtype == other.obs[agent].dtype
-        assert one.obs[agent].shape == other.obs[agent].shape
+def assert_same(env: MultiAgentVectorEnv, one: MultiAgentStep, other: MultiAgentStep) -> None:
+    for name in ("has_obs", "rewards", "terminated", "truncated", "over"):
+        left, right = getattr(one, name), getattr(other, name)
+        np.testing.assert_array_equal(left, right, name)
+        assert left.dtype == right.dtype
+    mine, theirs = env.groups.by_agent(one.obs), env.groups.by_agent(other.obs)
+    for agent, rows in zip(env.possible_agents, one.has_obs, strict=True):
+        np.testing.assert_allclose(mine[agent][rows], theirs[agent][rows], rtol=1e-6, atol=1e-7)
+        assert mine[agent].dtype == theirs[agent].dtype
+        assert mine[agent].shape == theirs[agent].shape
 
 
 def merged(step: MultiAgentStep, begun: MultiAgentStep, rows: Any) -> MultiAgentStep:
-    has_obs = {agent: np.where(rows, begun.has_obs[agent], step.has_obs[agent]) for agent in step.obs}
-    ended = {agent: ~rows & (step.terminated[agent] | step.truncated[agent]) for agent in step.obs}
+    has_obs = np.where(rows, begun.has_obs, step.has_obs)
+    ended = ~rows & (step.terminated | step.truncated)
     return step._replace(has_obs=has_obs, terminated=ended, truncated=ended)
 
 
@@ -91,9 +90,9 @@ def test_a_subclass_is_stepped_in_turn_as_it_may_step_otherwise(kind: Any) -> No
 def test_the_vectorised_form_demands_what_the_plain_one_demands(kind: Any) -> None:
     env = vector(kind, 2)
     with pytest.raises(ValueError, match=r"rows \[0, 1\] are over; reset them first"):
-        env.step(random_actions(env, RNG), {agent: np.ones(2, np.bool_) for agent in env.possible_agents})
+        env.step(random_actions(env, RNG), np.ones((len(env.possible_agents), 2), np.bool_))
     acting = due(env.reset(seed=0))
-    acting[env.possible_agents[1]] = np.array([True, False])
+    acting[1] = [True, False]
     with pytest.raises(ValueError, match=r"must act in the rows \[0, 1\].*got \[0\]"):
         env.step(random_actions(env, RNG), acting)
 
@@ -106,7 +105,7 @@ def test_the_vectorised_form_never_changes_what_it_handed_out(kind: Any) -> None
     for _ in range(7):
         step = env.step(random_actions(env, RNG), due(step))
         kept.append(step)
-    arrays = [array for one in kept for part in one[:-1] for array in part.values()]
+    arrays = [array for one in kept for array in (*one.obs, *one[1:])]
     copies = [array.copy() for array in arrays]
     env.reset(seed=9)
     for array, copy in zip(arrays, copies, strict=True):
@@ -114,6 +113,15 @@ def test_the_vectorised_form_never_changes_what_it_handed_out(kind: Any) -> None
 
 
 # --- CartPole ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("action", [2, -1])
+def test_a_push_that_is_neither_left_nor_right_is_refused_and_moves_nothing(action: int) -> None:
+    env = ManualCartPoles(2)
+    before, _ = env.reset(seed=0)
+    with pytest.raises(ValueError, match=rf"expected the actions 0 and 1, got \[.*{action}"):
+        env.step(np.array([1, action]))
+    np.testing.assert_array_equal(env.observe(), before)
 
 
 def balance(obs: Any, starts: Any) -> Any:

@@ -1,5 +1,6 @@
 """Environments, whatever they come as, seen as one stream of transitions."""
 
+from rlmodule_algos.envs.agent_groups import AgentGroups, Columns
 from rlmodule_algos.envs.cartpole import ManualCartPoles, MultiAgentCartPole
 from rlmodule_algos.envs.errors import EnvError
 from rlmodule_algos.envs.make import EnvSource, SideBySide, make_env, make_vector_env
@@ -10,6 +11,8 @@ from rlmodule_algos.envs.stream import EnvStream, Transition
 from rlmodule_algos.envs.sync_multi_agent import SyncMultiAgentVectorEnv
 
 __all__ = [
+    "AgentGroups",
+    "Columns",
     "EnvError",
     "EnvSource",
     "EnvStream",

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from gymnasium.envs.classic_control.cartpole import CartPoleEnv, CartPoleVectorEnv
 from gymnasium.vector import AutoresetMode
 
+from rlmodule_algos.envs.agent_groups import Columns
 from rlmodule_algos.envs.errors import EnvError
 from rlmodule_algos.envs.multi_agent import ALL_AGENTS, Answer, MultiAgentEnv
 from rlmodule_algos.envs.multi_agent_vector import BoolArray, MultiAgentStep, MultiAgentVectorEnv
@@ -41,7 +42,7 @@ class ManualCartPoles(CartPoleVectorEnv):
     def observe(self) -> npt.NDArray[np.float32]:
         """Return what is seen now, `[num_envs, 4]`."""
         state: npt.NDArray[np.float64] = self._states()
-        return state.T.astype(np.float32)
+        return state.T.astype(np.float32, order="C")
 
     def _states(self) -> Any:
         return self.state  # [4, num_envs], which gymnasium declares to be None
@@ -54,9 +55,26 @@ class ManualCartPoles(CartPoleVectorEnv):
     def step(
         self, action: npt.NDArray[Any]
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], BoolArray, BoolArray, dict[str, Any]]:
-        """Step all; what ended before goes on falling until it is reset."""
-        self.prev_done[:] = False  # these would be reset now
-        return super().step(action)
+        """Step all; what ended before goes on falling until it is reset.
+
+        The numbers are those of gymnasium to the last bit, in half its time. ValueError for an action that
+        is neither 0 nor 1.
+        """
+        if not ((action == 0) | (action == 1)).all():
+            raise ValueError(f"CartPole: expected the actions 0 and 1, got {np.unique(action).tolist()}")
+        state = self._states()
+        _x, speed, angle, spin = state
+        sine, cosine = np.sin(angle), np.cos(angle)
+        force = action * (2 * self.force_mag) - self.force_mag
+        push = (force + self.polemass_length * np.square(spin) * sine) / self.total_mass
+        inertia = self.length * (4.0 / 3.0 - self.masspole * np.square(cosine) / self.total_mass)
+        spun = (self.gravity * sine - cosine * push) / inertia
+        sped = push - self.polemass_length * spun * cosine / self.total_mass
+        self.state = state = state + self.tau * np.array((speed, sped, spin, spun))
+        terminated = (np.abs(state[0]) > self.x_threshold) | (np.abs(state[2]) > self.theta_threshold_radians)
+        self.steps += 1
+        truncated = self.steps >= self.max_episode_steps
+        return self.observe(), np.ones(self.num_envs, np.float32), terminated, truncated, {}
 
 
 class MultiAgentCartPole(MultiAgentEnv):
@@ -118,71 +136,58 @@ class _VectorCartPole(MultiAgentVectorEnv):
         self.observation_spaces = dict.fromkeys(self.possible_agents, self._carts.single_observation_space)
         self.action_spaces = dict.fromkeys(self.possible_agents, self._carts.single_action_space)
         self._rngs = [np.random.default_rng() for _ in range(num_envs)]
-        self._columns = np.arange(self._shape[0] * num_envs).reshape(self._shape)  # of the carts
         self._alive = np.zeros(self._shape, np.bool_)
+        self._over = np.ones(num_envs, np.bool_)
+        self._numbers = np.arange(self._shape[0] * num_envs).reshape(self._shape).T  # [n, A] of the carts
         self._carts.reset()
 
     def reset(self, *, seed: int | None = None, rows: BoolArray | None = None) -> MultiAgentStep:
         """Set up the poles of these rows anew, each row from its own generator."""
-        chosen = np.ones(self.num_envs, np.bool_) if rows is None else rows
-        for row in np.flatnonzero(chosen).tolist():
+        envs = np.arange(self.num_envs) if rows is None else np.flatnonzero(rows)
+        shown, terminated, truncated = np.zeros((3, *self._shape), np.bool_)
+        shown[:, envs] = True
+        drawn = np.empty((len(envs), self._shape[0], 4))
+        for at, env in enumerate(envs.tolist()):
             if seed is not None:
-                self._rngs[row] = np.random.default_rng(seed + row)
-            states = self._rngs[row].uniform(self._carts.low, self._carts.high, (self._shape[0], 4))
-            self._carts.place(self._columns[:, row], states.T)
-        self._alive = self._alive | chosen
-        shown = np.broadcast_to(chosen, self._shape).copy()
-        none = np.zeros((3, *self._shape), np.bool_)
-        over = np.zeros(self.num_envs, np.bool_)
-        return self._told(self._carts.observe(), shown, none[0].astype(np.float32), (none[1], none[2]), over)
+                self._rngs[env] = np.random.default_rng(seed + env)
+            self._rngs[env].random(out=drawn[at])
+        low, high = self._carts.low, self._carts.high
+        states = low + (high - low) * drawn.reshape(-1, 4)  # as Generator.uniform does
+        self._carts.place(self._numbers[envs].ravel(), states.T)
+        self._alive = self._alive | shown
+        self._over = self._over.copy()
+        self._over[envs] = False
+        unpaid, over = np.zeros(self._shape, np.float32), np.zeros(self.num_envs, np.bool_)
+        return MultiAgentStep([self._carts.observe()], shown, unpaid, terminated, truncated, over)
 
-    def step(self, actions: Mapping[str, Nest], acting: Mapping[str, BoolArray]) -> MultiAgentStep:
+    def step(self, actions: Columns, acting: BoolArray) -> MultiAgentStep:
         """Push the carts of those whose pole stands; exactly these must be acting."""
         alive = self._alive
-        _require_acting(alive, acting, self.possible_agents)
-        nothing = np.zeros(self.num_envs, np.int64)
-        pushes = np.array([actions.get(agent, nothing) for agent in self.possible_agents]) * alive
-        obs, rewards, fell, late, _ = self._carts.step(pushes.reshape(-1))
-        terminated, truncated = (flags.reshape(self._shape) & alive for flags in (fell, late))
+        self._require_acting(acting)
+        pushes = np.zeros(self._shape, np.int64) if actions[0] is None else actions[0].reshape(self._shape)
+        obs, rewards, fell, late, _ = self._carts.step((pushes * alive).ravel())
+        terminated, truncated = fell.reshape(self._shape) & alive, late.reshape(self._shape) & alive
         self._alive = alive & ~(terminated | truncated)
-        over = ~np.logical_or.reduce(self._alive)
+        over = self._over = ~np.logical_or.reduce(self._alive)
         paid = rewards.reshape(self._shape) * alive
-        return self._told(obs, alive, paid, (terminated, truncated), over)
+        return MultiAgentStep([obs], alive, paid, terminated, truncated, over)
 
-    def _told(
-        self,
-        obs: Nest,
-        has_obs: BoolArray,
-        rewards: Nest,
-        flags: tuple[BoolArray, BoolArray],
-        over: BoolArray,
-    ) -> MultiAgentStep:
-        """Split `[agents, num_envs]` by agent."""
-        agents = self.possible_agents
-        return MultiAgentStep(
-            obs=dict(zip(agents, obs.reshape(*self._shape, 4), strict=True)),
-            has_obs=dict(zip(agents, has_obs, strict=True)),
-            rewards=dict(zip(agents, rewards, strict=True)),
-            terminated=dict(zip(agents, flags[0], strict=True)),
-            truncated=dict(zip(agents, flags[1], strict=True)),
-            over=over,
-        )
+    def _require_acting(self, acting: BoolArray) -> None:
+        if self._over.any():
+            over = np.flatnonzero(self._over).tolist()
+            raise ValueError(
+                f"MultiAgentCartPole: the episodes in the rows {over} are over; reset them first"
+            )
+        wrong = acting != self._alive
+        if wrong.any():
+            number = int(wrong.any(axis=1).argmax())
+            rows, found = (np.flatnonzero(which[number]).tolist() for which in (self._alive, acting))
+            agent = self.possible_agents[number]
+            raise ValueError(f"MultiAgentCartPole: {agent} must act in the rows {rows}, got {found}")
 
     def close(self) -> None:
         """Close the carts."""
         self._carts.close()
-
-
-def _require_acting(alive: BoolArray, acting: Mapping[str, BoolArray], agents: tuple[str, ...]) -> None:
-    going = np.logical_or.reduce(alive)
-    if not going.all():
-        over = np.flatnonzero(~going).tolist()
-        raise ValueError(f"MultiAgentCartPole: the episodes in the rows {over} are over; reset them first")
-    given = np.array([acting[agent] for agent in agents])
-    if not (given == alive).all():
-        number = int((given != alive).any(axis=1).argmax())
-        rows, found = np.flatnonzero(alive[number]).tolist(), np.flatnonzero(given[number]).tolist()
-        raise ValueError(f"MultiAgentCartPole: {agents[number]} must act in the rows {rows}, got {found}")
 
 
 def _agents(env_config: Mapping[str, Any]) -> list[str]:

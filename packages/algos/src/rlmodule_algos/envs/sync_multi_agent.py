@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from rlmodule_algos.envs.agent_groups import AgentGroups, Columns
 from rlmodule_algos.envs.checked_multi_agent import CheckedMultiAgentEnv
 from rlmodule_algos.envs.errors import EnvError, described
 from rlmodule_algos.envs.layout import Array, Layout
@@ -34,11 +35,12 @@ class SyncMultiAgentVectorEnv(MultiAgentVectorEnv):
             CheckedMultiAgentEnv(env, index, frozenset(self.possible_agents))
             for index, env in enumerate(envs)
         ]
+        self._number = {agent: number for number, agent in enumerate(self.possible_agents)}
         self._closed = False
 
     def reset(self, *, seed: int | None = None, rows: BoolArray | None = None) -> MultiAgentStep:
         """Start episodes in these rows, or in all."""
-        page = _Page.blank(self._layouts, self.num_envs)
+        page = _Page.blank(self._layouts, self.groups)
         with self._none_usable_after_failure():
             for row, copy in enumerate(self._copies):
                 if rows is None or rows[row]:
@@ -46,10 +48,10 @@ class SyncMultiAgentVectorEnv(MultiAgentVectorEnv):
                     self._write(page, row, copy)
         return page.step
 
-    def step(self, actions: Mapping[str, Nest], acting: Mapping[str, BoolArray]) -> MultiAgentStep:
+    def step(self, actions: Columns, acting: BoolArray) -> MultiAgentStep:
         """Step every environment with the agents that act in it."""
-        page = _Page.blank(self._layouts, self.num_envs)
-        given = self._by_row(actions, acting)
+        page = _Page.blank(self._layouts, self.groups)
+        given = self._by_row(self.groups.by_agent(actions), acting)
         with self._none_usable_after_failure():
             for row, copy in enumerate(self._copies):
                 copy.step(given[row])
@@ -80,13 +82,13 @@ class SyncMultiAgentVectorEnv(MultiAgentVectorEnv):
                 copy.over = True
             raise
 
-    def _by_row(self, actions: Mapping[str, Nest], acting: Mapping[str, BoolArray]) -> list[dict[str, Nest]]:
+    def _by_row(self, actions: Mapping[str, Nest], acting: BoolArray) -> list[dict[str, Nest]]:
         """Turn agent -> `[n, ...]` into one dict of the agents that act, for each environment.
 
         Raises ValueError before anything is stepped, if a row is over or others would have to act.
         """
         given: list[dict[str, Nest]] = [{} for _ in self._copies]
-        for agent, rows in acting.items():
+        for agent, rows in zip(self.possible_agents, acting, strict=True):
             for row in np.flatnonzero(rows).tolist():
                 given[row][agent] = map_nest(lambda leaf, row=row: leaf[row], actions[agent])
         for copy, of_row in zip(self._copies, given, strict=True):
@@ -100,19 +102,19 @@ class SyncMultiAgentVectorEnv(MultiAgentVectorEnv):
         return given
 
     def _write(self, page: _Page, row: int, copy: CheckedMultiAgentEnv) -> None:
-        step, outcome = page.step, copy.outcome
+        step, outcome, number = page.step, copy.outcome, self._number
         for agent, value in outcome.obs.items():
             try:
                 self._layouts[agent].write(page.columns[agent], row, value)
             except ValueError as error:
                 raise EnvError(f"{copy.place(agent)}: observation: {error}") from None
-            step.has_obs[agent][row] = True
+            step.has_obs[number[agent], row] = True
         for agent, reward in outcome.rewards.items():
-            step.rewards[agent][row] = reward
+            step.rewards[number[agent], row] = reward
         for agent in outcome.terminated:
-            step.terminated[agent][row] = True
+            step.terminated[number[agent], row] = True
         for agent in outcome.truncated:
-            step.truncated[agent][row] = True
+            step.truncated[number[agent], row] = True
         step.over[row] = copy.over
 
 
@@ -120,23 +122,23 @@ class _Page(NamedTuple):
     """The result under construction, in memory that nobody else has."""
 
     step: MultiAgentStep
-    columns: dict[str, list[Array]]  # the leaves of `step.obs`
+    columns: dict[str, list[Array]]  # the leaves of `step.obs` by agent
 
     @classmethod
-    def blank(cls, layouts: Mapping[str, Layout], rows: int) -> _Page:
-        obs = {agent: layout.allocate(rows) for agent, layout in layouts.items()}
-        flags = np.zeros((3, len(layouts), rows), np.bool_)
-        rewards = np.zeros((len(layouts), rows), np.float32)
-        has_obs, terminated, truncated = (dict(zip(layouts, flag, strict=True)) for flag in flags)
+    def blank(cls, layouts: Mapping[str, Layout], groups: AgentGroups) -> _Page:
+        rows = groups.num_envs
+        obs = [layouts[members[0]].allocate(len(members) * rows) for members in groups.members]
+        by_agent = groups.by_agent(obs)
+        has_obs, terminated, truncated = np.zeros((3, len(layouts), rows), np.bool_)
         step = MultiAgentStep(
             obs=obs,
             has_obs=has_obs,
-            rewards=dict(zip(layouts, rewards, strict=True)),
+            rewards=np.zeros((len(layouts), rows), np.float32),
             terminated=terminated,
             truncated=truncated,
             over=np.zeros(rows, np.bool_),
         )
-        return cls(step, {agent: leaves(nest) for agent, nest in obs.items()})
+        return cls(step, {agent: leaves(nest) for agent, nest in by_agent.items()})
 
 
 def _require_declared(env: MultiAgentEnv, index: int, *, like: MultiAgentEnv) -> None:

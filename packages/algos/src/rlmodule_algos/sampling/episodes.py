@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from rlmodule_algos.batching import Fragment
+from rlmodule_algos.sampling.step_log import StepLog
 from rlmodule_core import DEFAULT_MODULE_ID
 
-if TYPE_CHECKING:
-    from rlmodule_algos.sampling.agents import Acted, Stepped
+Array = npt.NDArray[Any]
+BoolArray = npt.NDArray[np.bool_]
+IntArray = npt.NDArray[np.int64]
 
 
 class Episode(NamedTuple):
@@ -105,7 +108,8 @@ class AgentEpisodeTracker:
         self._window = window
         self._once = once
         self.playing = np.ones(num_envs, np.bool_)  # False, with `once`, after the first episode
-        self._returns = np.zeros((num_agents, num_envs))  # of the open episode of each agent
+        self._num_agents = num_agents
+        self._returns = np.zeros(num_agents * num_envs)  # of the open episode of each agent
         self._totals = np.zeros(num_envs)  # of the open episode of each environment
         self._lengths = np.zeros(num_envs, np.int64)
         self.recent: deque[Episode] = deque(maxlen=window)
@@ -124,30 +128,41 @@ class AgentEpisodeTracker:
         """The steps in which each module acted for an agent."""
         return self._num_agent_steps
 
-    def step(self, stepped: Stepped, acted: Mapping[str, Acted]) -> None:
-        """Count a step of every environment, in which modules did what `acted` says."""
-        rewards = np.where(self.playing, stepped.rewards.reshape(self._returns.shape), 0.0)
-        self._returns += rewards
-        self._totals += rewards.sum(axis=0)
-        self._lengths += self.playing
-        self.num_steps += int(self.playing.sum())
-        for module_id, step in acted.items():
-            count = int(self.playing[step.pairs % len(self.playing)].sum())
-            self._num_agent_steps[module_id] = self._num_agent_steps.get(module_id, 0) + count
-        counted = stepped.ended.reshape(self._returns.shape) & self.playing
-        for agent, env in np.argwhere(counted):
-            code = stepped.module_of[agent * self._returns.shape[1] + env]
-            if code >= 0:  # else it never acted
-                module_id = stepped.module_ids[code]
-                known = self._module_returns.setdefault(module_id, deque(maxlen=self._window))
-                known.append(float(self._returns[agent, env]))
-            self._returns[agent, env] = 0.0
-        for env in np.flatnonzero(stepped.over & self.playing):
-            self.recent.append(Episode(float(self._totals[env]), int(self._lengths[env])))
-            self.num_episodes += 1
-            self._totals[env], self._lengths[env], self._returns[:, env] = 0.0, 0, 0.0
+    def add(self, log: StepLog, module_ids: Sequence[str]) -> None:
+        """Count some steps of every environment; `log` knows modules by their number in `module_ids`."""
+        num_envs = len(self.playing)
+        playing = np.broadcast_to(self.playing, log.over.shape)
         if self._once:
-            self.playing &= ~stepped.over
+            playing = playing & ~_earlier(log.over)
+        everywhere = np.tile(playing, self._num_agents)
+        rewards = np.where(everywhere, log.rewards, 0.0).astype(np.float64)
+        over = log.over & playing
+        self._add_agents(log, everywhere, rewards, np.tile(over, self._num_agents), module_ids)
+        by_agent = rewards.reshape(len(rewards), self._num_agents, num_envs)
+        times, envs, totals, self._totals = _summed(by_agent.sum(axis=1), over, self._totals)
+        _, _, lengths, self._lengths = _summed(playing.astype(np.int64), over, self._lengths)
+        for at in np.lexsort((envs, times)).tolist():
+            self.recent.append(Episode(float(totals[at]), int(lengths[at])))
+        self.num_episodes += len(times)
+        self.num_steps += int(playing.sum())
+        if self._once:
+            self.playing &= ~log.over.any(axis=0)
+
+    def _add_agents(
+        self, log: StepLog, playing: BoolArray, rewards: Array, over: BoolArray, module_ids: Sequence[str]
+    ) -> None:
+        """Count the steps of single agents, and the returns of those that left; `[T, P]` each."""
+        for code, count in enumerate(np.bincount(log.module_of[log.acted & playing]).tolist()):
+            if count:
+                key = module_ids[code]
+                self._num_agent_steps[key] = self._num_agent_steps.get(key, 0) + count
+        ends = (log.ended & playing) | over
+        times, pairs, returns, self._returns = _summed(rewards, ends, self._returns)
+        codes = np.where(log.ended[times, pairs], log.module_of[times, pairs], -1)  # -1: it never acted
+        order = np.lexsort((pairs, times))
+        for code in np.unique(codes[codes >= 0]).tolist():
+            known = self._module_returns.setdefault(module_ids[code], deque(maxlen=self._window))
+            known.extend(returns[order[codes[order] == code]].tolist())
 
     def drop_open(self) -> None:
         """Forget the open episodes; the next step of each environment begins another."""
@@ -174,3 +189,29 @@ class AgentEpisodeTracker:
         }
         self._num_agent_steps = dict(state["num_agent_steps"])
         self.drop_open()
+
+
+def _summed(values: Array, ends: BoolArray, before: Array) -> tuple[IntArray, IntArray, Array, Array]:
+    """Add up `[T, K]` values from end to end of each column; `before` `[K]` came earlier for the open ones.
+
+    Returns when and where the ends are, `[N]` each, the sums there, and `[K]` what is open now.
+
+    >>> _summed(np.ones((3, 1)), np.array([[False], [True], [False]]), np.array([5.0]))
+    (array([1]), array([0]), array([7.]), array([1.]))
+    """
+    total = np.cumsum(values, axis=0) + before
+    columns, times = np.nonzero(ends.T)
+    sums = total[times, columns]
+    open_now = total[-1].copy()
+    if len(times):
+        first = np.diff(columns, prepend=-1) > 0
+        last = np.append(first[1:], True)
+        open_now[columns[last]] -= sums[last]
+        sums = np.where(first, sums, sums - np.roll(sums, 1))
+    return times, columns, sums, open_now
+
+
+def _earlier(flags: BoolArray) -> BoolArray:
+    """`[T, K]`: whether a flag was set in an earlier step."""
+    seen = np.logical_or.accumulate(flags, axis=0)
+    return np.concatenate([np.zeros_like(flags[:1]), seen[:-1]])

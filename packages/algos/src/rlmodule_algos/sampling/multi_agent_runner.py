@@ -11,9 +11,10 @@ import numpy as np
 from rlmodule_algos.batching import Fragment
 from rlmodule_algos.envs import MultiAgentVectorEnv
 from rlmodule_algos.frameworks import Bridge
+from rlmodule_algos.sampling.agent_fragments import ActLog, OpenSteps
 from rlmodule_algos.sampling.agents import Agents, PolicyMapping
 from rlmodule_algos.sampling.episodes import AgentEpisodeTracker
-from rlmodule_algos.sampling.row_recorder import OpenSteps, RowRecorder
+from rlmodule_algos.sampling.step_log import StepLog, Stepped
 from rlmodule_core import RLModule
 from rlmodule_core.blas_threads import one_blas_thread
 
@@ -58,12 +59,10 @@ class MultiAgentEnvRunner:
         """
         if num_steps < 1:
             raise ValueError(f"collect: num_steps must be at least 1, got {num_steps}")
-        counted = self.episodes.get_state()
         try:
             with one_blas_thread():
                 return self._sample(num_steps, weights_version)
         except BaseException:
-            self.episodes.set_state(counted)  # nobody learns from what was dropped
             self._start_over()
             raise
 
@@ -73,37 +72,36 @@ class MultiAgentEnvRunner:
             agents.reset(self._seed)
             self._started = True
         actors, learns = agents.actors(), set(self._learns())
-        recorders: dict[str, RowRecorder] = {}
-        for module_id, open_steps in self._open.items():
-            if module_id in learns:
-                recorders[module_id] = self._recorder(num_steps, module_id, open_steps)
-        for _ in range(num_steps):
+        logs = {key: self._log_of(key, open_) for key, open_ in self._open.items() if key in learns}
+        steps: list[Stepped] = []
+        for time in range(num_steps):
             actions, acted = agents.act(actors, explore=True)
             for module_id, step in acted.items():
                 if module_id in learns:
-                    if module_id not in recorders:
-                        recorders[module_id] = self._recorder(num_steps, module_id)
-                    recorders[module_id].act(step)
+                    if module_id not in logs:
+                        logs[module_id] = self._log_of(module_id)
+                    logs[module_id].act(time, step)
             begin = perf_counter()
             stepped = agents.step(actions)
             self.env_seconds += perf_counter() - begin
-            for recorder in recorders.values():
-                recorder.step(stepped, agents.observed)
-            self.episodes.step(stepped, acted)
-        return self._finish(recorders, weights_version)
+            for log in logs.values():
+                log.step(stepped.ended)
+            steps.append(stepped)
+        return self._finish(logs, StepLog.stacked(steps), weights_version)
 
-    def _recorder(self, num_steps: int, module_id: str, open_steps: OpenSteps | None = None) -> RowRecorder:
-        return RowRecorder(num_steps, self._agents.num_pairs, self._modules[module_id], open_steps)
+    def _log_of(self, module_id: str, open_steps: OpenSteps | None = None) -> ActLog:
+        return ActLog(self._modules[module_id], self._agents.num_pairs, open_steps)
 
-    def _finish(self, recorders: Mapping[str, RowRecorder], weights_version: int) -> dict[str, Fragment]:
+    def _finish(self, logs: Mapping[str, ActLog], steps: StepLog, version: int) -> dict[str, Fragment]:
         fragments: dict[str, Fragment] = {}
         self._open = {}
-        for module_id, recorder in recorders.items():
-            fragment, open_steps = recorder.finish(self._agents, weights_version)
+        for module_id, log in logs.items():
+            fragment, open_steps = log.finish(steps, self._agents, version)
             if fragment is not None:
                 fragments[module_id] = fragment
             if open_steps is not None:
                 self._open[module_id] = open_steps
+        self.episodes.add(steps, self._agents.module_ids)  # of what failed nothing is counted
         return fragments
 
     def forget(self, module_id: str) -> None:
@@ -150,8 +148,12 @@ def evaluate_agents(
     agents.reset(seed)
     episodes = AgentEpisodeTracker(env.num_envs, len(env.possible_agents), once=True)
     actors = agents.actors()
+    steps: list[Stepped] = []
     with one_blas_thread():
         while episodes.playing.any():
-            actions, acted = agents.act(actors, explore=explore)
-            episodes.step(agents.step(actions), acted)
+            actions, _acted = agents.act(actors, explore=explore)
+            steps.append(agents.step(actions)._replace(left=[]))  # nobody learns from what was seen
+            if steps[-1].over.any():
+                episodes.add(StepLog.stacked(steps), agents.module_ids)
+                steps = []
     return episodes

@@ -1,95 +1,68 @@
-"""Columns of agents `[n, ...]` as columns of pairs: agents of equal spaces stand in one array.
-
-So that what a module sees and does for many agents is one array operation, not one for each agent.
-"""
+"""Rows of pairs out of the columns of an environment of many agents, and actions back into them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, TypeAlias
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from rlmodule_algos.envs import MultiAgentVectorEnv
+from rlmodule_algos.envs import Columns, MultiAgentVectorEnv
 from rlmodule_algos.sampling.action_filter import action_filter
+from rlmodule_algos.sampling.step_log import Left
 from rlmodule_core.nest import Nest, leaves, map_nest, unflatten
 
 Array = npt.NDArray[Any]
-BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
-Columns: TypeAlias = list[Nest]
-"""For each group of agents of equal spaces, `[agents * n, ...]`."""
 
 
 class PairColumns:
-    """Knows where each pair stands: pair `a * n + e` is agent `a` in environment `e` of `n`."""
+    """Reads and writes rows of pairs; see `AgentGroups`."""
 
     def __init__(self, env: MultiAgentVectorEnv) -> None:
-        self._agents = env.possible_agents
-        self._num_envs = env.num_envs
-        spaces = {agent: (env.observation_spaces[agent], env.action_spaces[agent]) for agent in self._agents}
-        self._groups: list[list[str]] = []
-        for agent in self._agents:
-            like = next((group for group in self._groups if spaces[group[0]] == spaces[agent]), None)
-            if like is None:
-                self._groups.append([agent])
-            else:
-                like.append(agent)
-        self._filters = [action_filter(env.action_spaces[group[0]]) for group in self._groups]
-        places = {agent: (g, at) for g, group in enumerate(self._groups) for at, agent in enumerate(group)}
-        self._group_of = [places[agent][0] for agent in self._agents]
-        rows = np.arange(env.num_envs)
-        self._place = np.concatenate([places[agent][1] * env.num_envs + rows for agent in self._agents])
-
-    def alike(self, agent: str, other: str) -> bool:
-        """Whether two agents have equal spaces."""
-        return any(agent in group and other in group for group in self._groups)
-
-    def columns(self, by_agent: Mapping[str, Nest]) -> Columns:
-        """Return columns by agent, `[n, ...]` each, as columns of groups."""
-        return [
-            map_nest(lambda *parts: np.concatenate(parts), *(by_agent[agent] for agent in group))
-            if len(group) > 1
-            else by_agent[group[0]]
-            for group in self._groups
-        ]
+        self.groups = env.groups
+        self._filters = [action_filter(env.action_spaces[members[0]]) for members in self.groups.members]
+        self._sizes = [len(members) * env.num_envs for members in self.groups.members]
 
     def gather(self, columns: Columns, pairs: IntArray) -> Nest:
         """Return the rows `[N, ...]` of pairs, all of one group."""
-        place = self._place[pairs]
-        return map_nest(lambda column: column[place], columns[self._group(pairs)])
+        return _rows(columns[self.groups.of(pairs)], self.groups.places(pairs))
 
-    def replaced(self, columns: Columns, others: Columns, pairs: BoolArray) -> Columns:
-        """Return columns with the rows of `others` for the pairs that are True; both stay as they are."""
-        chosen = np.flatnonzero(pairs)
+    def split(self, columns: Columns, pairs: IntArray) -> list[Left]:
+        """Return the rows of pairs of any group, apart for each group."""
+        parts = self.groups.split(pairs)
+        return [Left(g, mine, _rows(columns[g], self.groups.places(mine))) for g, mine in parts]
+
+    def replaced(self, columns: Columns, others: Columns, pairs: IntArray) -> Columns:
+        """Return columns with the rows of `others` for some pairs; both stay as they are."""
         result = list(columns)
-        for g in set(self._group_of):
-            members = chosen[np.take(self._group_of, chosen // self._num_envs) == g]
-            if len(members):
-                result[g] = _with_rows(columns[g], others[g], self._place[members])
+        for g, mine in self.groups.split(pairs):
+            result[g] = _with_rows(columns[g], others[g], self.groups.places(mine))
         return result
 
-    def actions(self, drawn: list[tuple[IntArray, Nest]]) -> dict[str, Nest]:
-        """Return (pairs, their actions `[N, ...]`) by agent, `[n, ...]` each, fit for the environments."""
-        flat: dict[int, Nest] = {}
+    def actions(self, drawn: Sequence[tuple[IntArray, Nest]]) -> Columns:
+        """Return (pairs, their actions `[N, ...]`) as columns as environments take them; None: nobody acts."""
+        columns: Columns = [None] * len(self._sizes)
         for pairs, actions in drawn:
-            g = self._group(pairs)
-            if g not in flat:
-                size = len(self._groups[g]) * self._num_envs
-                flat[g] = map_nest(lambda leaf: np.zeros((size, *leaf.shape[1:]), leaf.dtype), actions)  # noqa: B023
-            for column, leaf in zip(leaves(flat[g]), leaves(actions), strict=True):
-                column[self._place[pairs]] = leaf
-        by_agent: dict[str, Nest] = {}
-        for g, column in flat.items():
-            fit = self._filters[g](column)
-            for at, agent in enumerate(self._groups[g]):
-                rows = slice(at * self._num_envs, (at + 1) * self._num_envs)
-                by_agent[agent] = map_nest(lambda leaf: leaf[rows], fit)  # noqa: B023  # used at once
-        return by_agent
+            g = self.groups.of(pairs)
+            if len(pairs) == self._sizes[g]:  # all of them, in their order
+                columns[g] = actions
+                continue
+            if columns[g] is None:
+                size = self._sizes[g]
+                columns[g] = map_nest(lambda leaf: np.zeros((size, *leaf.shape[1:]), leaf.dtype), actions)  # noqa: B023
+            places = self.groups.places(pairs)
+            for column, leaf in zip(leaves(columns[g]), leaves(actions), strict=True):
+                column[places] = leaf
+        return [
+            None if column is None else fit(column)
+            for fit, column in zip(self._filters, columns, strict=True)
+        ]
 
-    def _group(self, pairs: IntArray) -> int:
-        return self._group_of[int(pairs[0]) // self._num_envs]
+
+def _rows(nest: Nest, rows: IntArray) -> Nest:
+    return map_nest(lambda leaf: leaf.take(rows, axis=0), nest)
 
 
 def _with_rows(old: Nest, new: Nest, rows: IntArray) -> Nest:

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
-from rlmodule_algos.envs import EnvError, MultiAgentEnv, MultiAgentStep, MultiAgentVectorEnv
+from rlmodule_algos.envs import Columns, EnvError, MultiAgentEnv, MultiAgentStep, MultiAgentVectorEnv
 from rlmodule_algos.testing.task import BoolArray, TaskPolicy
 from rlmodule_core.nest import Nest
 
@@ -122,42 +122,44 @@ class _VectorCrossedAgents(MultiAgentVectorEnv):
                 self._rngs[row] = np.random.default_rng(seed + row)
             self._tokens[:, row] = _draw(self._rngs[row])
         self._t = np.where(chosen, 0, self._t)
-        unpaid = {agent: np.zeros(self.num_envs, np.float32) for agent in AGENTS}
+        unpaid = np.zeros((len(AGENTS), self.num_envs), np.float32)
         return self._told(unpaid, chosen, steps=np.zeros_like(self._t))
 
-    def step(self, actions: Mapping[str, Nest], acting: Mapping[str, BoolArray]) -> MultiAgentStep:
+    def step(self, actions: Columns, acting: BoolArray) -> MultiAgentStep:
         """Pay those who act."""
         if (self._t == STEPS).any():
             over = np.flatnonzero(self._t == STEPS).tolist()
             raise ValueError(f"CrossedAgents: the episodes in the rows {over} are over; reset them first")
-        rewards = {}
-        for agent, tokens in zip(AGENTS, self._tokens, strict=True):
+        rewards, given = np.zeros((len(AGENTS), self.num_envs), np.float32), self.groups.by_agent(actions)
+        for number, (agent, tokens) in enumerate(zip(AGENTS, self._tokens, strict=True)):
             due = (self._t < LEAVES[agent]) & (self._t % EVERY[agent] == 0)
-            if not np.array_equal(acting[agent], due):
-                expected, found = (np.flatnonzero(which).tolist() for which in (due, acting[agent]))
+            if not np.array_equal(acting[number], due):
+                expected, found = (np.flatnonzero(which).tolist() for which in (due, acting[number]))
                 raise ValueError(f"CrossedAgents: {agent} must act in the rows {expected}, got {found}")
-            asked = (tokens[self._rows, self._t] + SHIFT[agent]) % NUM_TOKENS[agent]
-            rewards[agent] = (due & (actions[agent] == asked) if due.any() else due).astype(np.float32)
+            if due.any():
+                asked = (tokens[self._rows, self._t] + SHIFT[agent]) % NUM_TOKENS[agent]
+                rewards[number] = due & (given[agent] == asked)
         self._t = self._t + 1
         return self._told(rewards, np.ones(self.num_envs, np.bool_), steps=self._t)
 
     def _told(
         self,
-        rewards: dict[str, npt.NDArray[np.float32]],
+        rewards: npt.NDArray[np.float32],
         shown: BoolArray,
         *,
         steps: npt.NDArray[np.int64],  # done, 0 where this is a reset
     ) -> MultiAgentStep:
-        obs, has_obs = {}, {}
-        for agent, tokens in zip(AGENTS, self._tokens, strict=True):
-            obs[agent] = np.eye(NUM_TOKENS[agent], dtype=np.float32)[tokens[self._rows, self._t]]
-            has_obs[agent] = shown & (self._t % EVERY[agent] == 0) & (self._t <= LEAVES[agent])
+        obs = {
+            agent: np.eye(NUM_TOKENS[agent], dtype=np.float32)[tokens[self._rows, self._t]]
+            for agent, tokens in zip(AGENTS, self._tokens, strict=True)
+        }
+        looks = [(self._t % EVERY[agent] == 0) & (self._t <= LEAVES[agent]) for agent in AGENTS]
         return MultiAgentStep(
-            obs=obs,
-            has_obs=has_obs,
+            obs=self.groups.columns(obs),
+            has_obs=shown & np.array(looks),
             rewards=rewards,
-            terminated={agent: steps == LEAVES[agent] for agent in AGENTS},
-            truncated={agent: np.zeros(self.num_envs, np.bool_) for agent in AGENTS},
+            terminated=np.array([steps == LEAVES[agent] for agent in AGENTS]),
+            truncated=np.zeros((len(AGENTS), self.num_envs), np.bool_),
             over=steps == STEPS,
         )
 
