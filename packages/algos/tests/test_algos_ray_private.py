@@ -34,7 +34,7 @@ def make(_):
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, handler)
-    config = PPOConfig().environment(make).env_runners(num_env_runners=2)
+    config = PPOConfig().environment(make).env_runners(num_env_runners=2).learners(num_learners=1)
     algorithm = config.training(train_batch_size=128, model={"fcnet_hiddens": [8]}).build()
     algorithm.train()
     assert signal.getsignal(signal.SIGTERM) is handler
@@ -95,7 +95,7 @@ LOOPBACKS = {
 
 @pytest.fixture
 def driver() -> Iterator[subprocess.Popen[str]]:
-    """A program that has trained an iteration on two runners, told to join a cluster that is none of ours."""
+    """A program that has trained an iteration on two runners and a learner, told to join a cluster that is none of ours."""
     environment = {**os.environ, "RAY_ADDRESS": "192.0.2.77:6379"}
     started = subprocess.Popen(
         [sys.executable, "-c", DRIVER],

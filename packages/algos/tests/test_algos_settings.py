@@ -176,7 +176,7 @@ def test_values_must_have_the_type_and_lie_in_the_range(name: str, good: list[An
         ("env_runners", {"num_env_runners": -1}),
         ("fault_tolerance", {"max_num_env_runner_restarts": -1}),
         ("fault_tolerance", {"restart_delay_s": 0.0}),
-        ("learners", {"num_learners": 1}),
+        ("learners", {"num_learners": -1}),
         ("learners", {"device": 0}),
         ("rl_module", {"rl_module_spec": SingleAgentRLModuleSpec}),
         ("environment", {"env_config": [("size", 3)]}),

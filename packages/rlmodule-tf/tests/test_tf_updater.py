@@ -217,3 +217,49 @@ def test_an_unknown_way_of_clipping_is_refused_with_the_known_ones() -> None:
 def test_a_module_without_trainable_variables_is_refused_by_name() -> None:
     with pytest.raises(ValueError, match="Module has no trainable parameters"):
         TfUpdater(tf.Module(), lambda batch, _: LineLoss(tf.constant(0.0), tf.constant(0.0)))
+
+
+# --- the halves of a step, for gradients that several share -----------------------------------
+
+
+@pytest.mark.parametrize("mode", ["value", "norm", "global_norm"])
+def test_a_gradient_and_its_step_apart_are_one_step(mode: Any) -> None:
+    whole, halves = Line(), Line()
+    one, two = (TfUpdater(line, line.loss, grad_clip=0.5, grad_clip_by=mode) for line in (whole, halves))
+    for number in range(3):
+        batch, coefficients = make_batch(8, seed=number), {"lr": 0.1, "scale": 2.0}
+        result = one.step(batch, coefficients)
+        before = flat(halves)
+        loss, gradient = two.gradient(batch, coefficients)
+        np.testing.assert_array_equal(flat(halves), before)
+        np.testing.assert_allclose(gradient, gradient_by_hand(before, batch, 2.0), rtol=1e-5, atol=1e-6)
+        norm, applied = two.apply(gradient, 0.1)
+
+        assert applied
+        assert isinstance(loss, LineLoss)
+        np.testing.assert_allclose([*loss, norm], [*result.loss, result.grad_norm], rtol=1e-6)
+        np.testing.assert_allclose(flat(halves), flat(whole), rtol=1e-6)
+
+
+def test_a_gradient_that_is_not_finite_is_not_applied() -> None:
+    line = Line()
+    updater = TfUpdater(line, line.loss)
+
+    norm, applied = updater.apply(np.array([1.0, np.nan, 0.0, 0.0], np.float32), 0.1)
+
+    assert not applied
+    assert np.isnan(norm)
+    assert flat(line).tolist() == [*SLOPE[0], *OFFSET]
+    assert updater.get_state() == {"step": 0}
+
+
+def test_flat_weights_travel_from_one_copy_of_a_module_to_another() -> None:
+    here, there = Line(), Line()
+    sender, receiver = TfUpdater(here, here.loss), TfUpdater(there, there.loss)
+    sender.step(make_batch(8), {"lr": 0.1, "scale": 1.0})
+    weights = sender.get_weights()
+    weights.flags.writeable = False  # as what comes out of shared memory
+
+    receiver.set_weights(weights)
+
+    assert flat(there).tolist() == flat(here).tolist() == weights.tolist()

@@ -293,3 +293,52 @@ def test_a_loss_without_a_gradient_is_told_to_have_a_train_forward_of_its_own() 
 
     with pytest.raises(RuntimeError, match=r"no gradient: .* _forward_train of its own"):
         TorchUpdater(network(), loss).step(X[0], {"lr": 1.0})
+
+
+# --- the halves of a step, for gradients that several share -----------------------------------
+
+
+@pytest.mark.parametrize("by", ["value", "norm", "global_norm"])
+def test_a_gradient_and_its_step_apart_are_one_step_bit_by_bit(by: Any) -> None:
+    whole, halves = Two(), Two()
+    one, two = (
+        TorchUpdater(module, module.loss, grad_clip=2.5, grad_clip_by=by) for module in (whole, halves)
+    )
+    for part in (FIRST, SECOND):
+        result = one.step(batch(*part), {"lr": LR})
+        loss, gradient = two.gradient(batch(*part), {"lr": LR})
+        before = halves.values()
+        assert gradient.tolist() == flat(part)
+        norm, applied = two.apply(gradient, LR)
+
+        assert applied
+        assert float(norm) == float(result.grad_norm)
+        assert isinstance(loss, Loss)
+        assert loss.total == result.loss.total.item()
+        assert halves.values() == whole.values() != before
+
+
+def test_a_gradient_that_is_not_finite_is_not_applied() -> None:
+    module = Two()
+    updater = TorchUpdater(module, module.loss)
+
+    norm, applied = updater.apply(np.array([1.0, math.nan, 0.0, 0.0]), LR)
+
+    assert not applied
+    assert math.isnan(norm)
+    assert module.values() == START
+    assert updater.get_state() == {"step": 0}
+
+
+def test_flat_weights_travel_from_one_copy_of_a_module_to_another() -> None:
+    here, there = Two(), Two()
+    sender, receiver = TorchUpdater(here, here.loss), TorchUpdater(there, there.loss)
+    sender.step(batch(*FIRST), {"lr": LR})
+    weights = sender.get_weights()
+    weights.flags.writeable = False  # as what comes out of shared memory
+
+    receiver.set_weights(weights)
+
+    assert there.values() == here.values() == weights.tolist()
+    sender.step(batch(*FIRST), {"lr": LR})
+    assert there.values() == weights.tolist() != here.values()  # it is a copy

@@ -15,7 +15,7 @@ import numpy as np
 from rlmodule_algos.config import AlgorithmConfig
 from rlmodule_algos.envs import make_env
 from rlmodule_algos.frameworks import Framework
-from rlmodule_algos.learning import Learner, OptimizerSettings
+from rlmodule_algos.learner_setup import MakeLearnerSetup, make_learner
 from rlmodule_algos.module_setup import ModuleSetup, policy_mapping
 from rlmodule_algos.policy import Policy
 from rlmodule_algos.reporting import Counts, Result, evaluation_result, training_result
@@ -60,8 +60,14 @@ class Algorithm(abc.ABC, Generic[Config]):
             )
             with self.framework.bridge.on_device(config.device), initial_weights_from(self._weights_rng):
                 self.modules = self._setup.build()
-            self.learner = self._make_learner(learner_seed)
-            self._start(world, env_seed)
+            self.learner = make_learner(
+                self._learner_recipe(world), self.modules, self.framework, learner_seed
+            )
+            try:
+                self._start(world, env_seed)
+            except BaseException:
+                self.learner.close()
+                raise
         except BaseException:
             world.close()
             raise
@@ -91,24 +97,20 @@ class Algorithm(abc.ABC, Generic[Config]):
     def episodes(self) -> Episodes:
         """The episodes that were sampled to learn from."""
 
+    @classmethod
     @abc.abstractmethod
-    def _make_loss(self, module: RLModule) -> Any:
-        """Return the loss of one module, a function of (minibatch, coefficients)."""
+    def make_loss(cls, module: RLModule, config: Config, framework: Framework) -> Any:
+        """Return the loss of one module, a function of (minibatch, coefficients): a mean over steps."""
 
     def _default_module_class(self) -> type[RLModule]:
         part = self.framework.algorithm_part(self.name, "module")
         default: type[RLModule] = part.DEFAULT_MODULE
         return default
 
-    def _make_learner(self, seed: int) -> Learner:
-        config = self.config
-        settings = OptimizerSettings(config.adam_epsilon, config.grad_clip, config.grad_clip_by)
-        trained = list(self.modules if config.policies_to_train is None else config.policies_to_train)
-        if unknown := sorted(set(trained) - set(self.modules)):
-            raise ConfigError(
-                f"multi_agent: policies_to_train: {unknown} are none of the modules {sorted(self.modules)}"
-            )
-        return Learner(self.modules, self._make_loss, self.framework, settings, trained=trained, seed=seed)
+    def _learner_recipe(self, world: World) -> MakeLearnerSetup:
+        module_class, catalog_class = self._default_module_class(), self.default_catalog_class
+        config, agents = self.config.copy(), dict(world.agents)
+        return MakeLearnerSetup(config, agents, module_class, catalog_class, self.make_loss)
 
     def _make_world(self, num_envs: int) -> World:
         config = self.config
@@ -157,6 +159,8 @@ class Algorithm(abc.ABC, Generic[Config]):
             learners=learned,
             timers={**self._timers, "iteration_s": seconds},
         )
+        if health := self.learner.health():
+            result["fault_tolerance"] = health
         interval = self.config.evaluation_interval
         if interval is not None and self.iteration % interval == 0:
             result.update(self.evaluate())
@@ -219,7 +223,7 @@ class Algorithm(abc.ABC, Generic[Config]):
         with self.framework.bridge.on_device(self.config.device), initial_weights_from(self._weights_rng):
             module = self._setup.build_one(module_id, module_spec)
         self.modules.add_module(module_id, module)
-        self.learner.add(module_id)
+        self.learner.add(module_id, module_spec)
         return module
 
     def remove_module(self, module_id: str) -> None:
@@ -277,6 +281,7 @@ class Algorithm(abc.ABC, Generic[Config]):
     def stop(self) -> None:
         """Release what the run holds; calling it again does nothing."""
         self._stopped = True
+        self.learner.close()
 
     def __enter__(self) -> Self:
         return self

@@ -74,7 +74,7 @@ class AlgorithmConfig:
         self.rollout_fragment_length: int | None = None  # steps of each environment; None: from the batch
         self.max_requests_in_flight_per_env_runner: int = 2  # of algorithms that do not wait for runners
         self.ray_address: str | None = None  # None: a Ray of our own, which nobody else can reach
-        self.num_learners: Literal[0] = 0  # beside the one in this process
+        self.num_learners: int = 0  # in processes of their own, on Ray; 0: this process computes gradients
         self.device: str = "cpu"
         self.policies: Mapping[str, SingleAgentRLModuleSpec | None] | Sequence[str] = ()  # or as mapped
         self.policy_mapping_fn: Callable[[str], str] | None = None  # None: all agents share `default_policy`
@@ -87,6 +87,7 @@ class AlgorithmConfig:
         self.restart_delay_s: float = 0.5  # doubles with every failure in a row
         self.sample_timeout_s: float = 60.0  # for one fragment
         self.start_timeout_s: float = 120.0  # for making a runner's environments and modules
+        self.learn_timeout_s: float = 120.0  # for a learner's gradient, in another process
         self.seed: int | None = None
 
         self.lr: float | Schedule = 3e-4
@@ -132,7 +133,10 @@ class AlgorithmConfig:
     rollouts = env_runners  # its older name
 
     def learners(self, **settings: Unpack[LearnerSettings]) -> Self:
-        """Say where learning runs: `device`, in the framework's words."""
+        """Say where learning runs: `device`, in the framework's words.
+
+        `num_learners`: how many processes compute gradients, each on its part of a minibatch.
+        """
         return self._set("learners", LearnerSettings, settings)
 
     def multi_agent(self, **settings: Unpack[MultiAgentSettings]) -> Self:

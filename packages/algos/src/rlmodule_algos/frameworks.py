@@ -21,6 +21,16 @@ class Updater(Protocol):
     def step(self, batch: Mapping[str, Any], coefficients: Mapping[str, float]) -> Any:
         """Take one step; returns (loss tuple, gradient norm, whether it was applied)."""
 
+    def gradient(
+        self, batch: Mapping[str, Any], coefficients: Mapping[str, float]
+    ) -> tuple[Any, npt.NDArray[Any]]:
+        """Return the loss tuple and its gradient `[P]`, both as NumPy, and change nothing."""
+
+    def apply(self, gradient: npt.NDArray[Any], lr: float) -> tuple[Any, bool]:
+        """Take one step against a gradient; returns (gradient norm, whether it was applied)."""
+
+    def get_weights(self) -> npt.NDArray[Any]: ...  # noqa: D102
+    def set_weights(self, weights: npt.NDArray[Any]) -> None: ...  # noqa: D102
     def get_state(self) -> dict[str, Any]: ...  # noqa: D102
     def set_state(self, state: Mapping[str, Any]) -> None: ...  # noqa: D102
 

@@ -93,7 +93,7 @@ class SamplingAlgorithm(Algorithm[Config]):
     def train(self) -> Result:
         """Run one iteration; see `Algorithm.train`. `fault_tolerance/` tells how the runners fare."""
         result = super().train()
-        result["fault_tolerance"] = self.pool.health()
+        result["fault_tolerance"] = {**self.pool.health(), **self.learner.health()}
         return result
 
     def add_module(self, module_id: str, module_spec: SingleAgentRLModuleSpec | None = None) -> RLModule:
@@ -119,8 +119,10 @@ class SamplingAlgorithm(Algorithm[Config]):
 
     def stop(self) -> None:
         """Release the environments; calling it again does nothing."""
-        super().stop()
-        self.pool.close()
+        try:
+            super().stop()
+        finally:
+            self.pool.close()
 
 
 def fault_tolerance(config: AlgorithmConfig) -> FaultTolerance:

@@ -81,14 +81,39 @@ class TfUpdater:
 
         A gradient that is not finite changes nothing.
         """
-        columns = dict(batch)
-        kind = (_kind(columns), tuple(coefficients), getattr(self._module, "_constants", 0))
-        step = self._compiled.get(kind)
-        if step is None:
-            step = self._compiled[kind] = self._compile(columns, tuple(coefficients))
-        scalars = tf.constant(list(coefficients.values()), tf.float64)
-        loss, norm, applied = step(*leaves(columns), scalars)
+        loss, norm, applied = self._run("step", batch, coefficients)
         return StepResult(loss, norm, bool(applied))
+
+    def gradient(
+        self, batch: Mapping[str, Any], coefficients: Mapping[str, float]
+    ) -> tuple[NamedTuple, npt.NDArray[Any]]:
+        """Return the loss and its gradient, flat over all parameters, as NumPy, and change nothing.
+
+        This and `apply` are the halves of `step`, for gradients that several learners share.
+        """
+        loss, gradient = self._run("gradient", batch, coefficients)
+        return type(loss)(*map(as_array, loss)), as_array(gradient)
+
+    def apply(self, gradient: npt.NDArray[Any], lr: float) -> tuple[tf.Tensor, bool]:
+        """Take one step against a gradient that `gradient` returned, or a mean of several.
+
+        Returns its norm before clipping, and whether the step was taken: not if it is not finite.
+        """
+        if "apply" not in self._compiled:
+            self._compiled["apply"] = tf.function(self._descend, autograph=False)
+        flat = tf.constant(gradient, self._exp_avg.dtype)
+        norm, applied = self._compiled["apply"](flat, tf.constant(lr, tf.float64))
+        return norm, bool(applied)
+
+    def get_weights(self) -> npt.NDArray[Any]:
+        """Return all parameters that learn, flat, in the order of the gradient."""
+        return np.concatenate([as_array(variable).reshape(-1) for variable in self._variables])
+
+    def set_weights(self, weights: npt.NDArray[Any]) -> None:
+        """Set what `get_weights` returned, also that of another process with the same module."""
+        parts = np.split(np.asarray(weights), np.cumsum(self._sizes)[:-1])
+        for variable, part in zip(self._variables, parts, strict=True):
+            variable.assign(part.reshape(variable.shape))
 
     def get_state(self) -> dict[str, Any]:
         """Return Adam's moments, each a flat array over all parameters, and its number of steps."""
@@ -138,32 +163,51 @@ class TfUpdater:
             for name, array in flat.items()
         }
 
-    def _compile(self, columns: dict[str, Nest], names: tuple[str, ...]) -> Any:
-        """Trace the step for minibatches like this one, with any number of rows."""
+    def _run(self, name: str, batch: Mapping[str, Any], coefficients: Mapping[str, float]) -> Any:
+        """Run `_step` or `_gradient` as a graph, which is traced where there is none yet."""
+        columns = dict(batch)
+        kind = (name, _kind(columns), tuple(coefficients), getattr(self._module, "_constants", 0))
+        run = self._compiled.get(kind)
+        if run is None:
+            traced = {"step": self._step, "gradient": self._loss_and_gradient}[name]
+            run = self._compiled[kind] = self._compile(traced, columns, tuple(coefficients))
+        return run(*leaves(columns), tf.constant(list(coefficients.values()), tf.float64))
+
+    def _compile(self, traced: Callable[..., Any], columns: dict[str, Nest], names: tuple[str, ...]) -> Any:
+        """Trace a function for minibatches like this one, with any number of rows."""
         structure = map_nest(lambda _: None, columns)
 
-        def step(*inputs: tf.Tensor) -> tuple[NamedTuple, tf.Tensor, tf.Tensor]:
+        def run(*inputs: tf.Tensor) -> Any:
             exact = dict(zip(names, tf.unstack(inputs[-1]), strict=True))
             coefficients = {name: tf.cast(value, self._exp_avg.dtype) for name, value in exact.items()}
-            return self._step(unflatten(structure, inputs[:-1]), coefficients, exact["lr"])
+            return traced(unflatten(structure, inputs[:-1]), coefficients, exact["lr"])
 
         rows = [tf.TensorSpec([None, *leaf.shape[1:]], leaf.dtype) for leaf in leaves(columns)]
         scalars = tf.TensorSpec([len(names)], tf.float64)
-        return tf.function(step, autograph=False).get_concrete_function(*rows, scalars)
+        return tf.function(run, autograph=False).get_concrete_function(*rows, scalars)
 
     def _step(
         self, batch: Mapping[str, Any], coefficients: Mapping[str, tf.Tensor], lr: tf.Tensor
     ) -> tuple[NamedTuple, tf.Tensor, tf.Tensor]:
+        loss, gradient = self._loss_and_gradient(batch, coefficients, lr)
+        return loss, *self._descend(gradient, lr)
+
+    def _loss_and_gradient(
+        self, batch: Mapping[str, Any], coefficients: Mapping[str, tf.Tensor], _lr: tf.Tensor
+    ) -> tuple[NamedTuple, tf.Tensor]:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(self._variables)
             loss = self._loss_function(batch, coefficients)
         zero = tf.UnconnectedGradients.ZERO
         parts = tape.gradient(loss[0], self._variables, unconnected_gradients=zero)
-        gradient = tf.concat([tf.reshape(tf.convert_to_tensor(part), [-1]) for part in parts], axis=0)
+        return loss, tf.concat([tf.reshape(tf.convert_to_tensor(part), [-1]) for part in parts], axis=0)
+
+    def _descend(self, gradient: tf.Tensor, lr: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Clip the gradient and step, if it is finite."""
         norm = tf.norm(gradient)
         applied = tf.math.is_finite(norm)
         tf.cond(applied, lambda: self._apply(self._clip(gradient, norm), lr), lambda: None)
-        return loss, norm, applied
+        return norm, applied
 
     def _clip(self, gradient: tf.Tensor, norm: tf.Tensor) -> tf.Tensor:
         if self._grad_clip is None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -65,16 +66,40 @@ class TorchUpdater:
         A gradient that is not finite changes nothing. Raises RuntimeError if the parameters lie elsewhere
         now than when the updater was made: its steps would move nothing.
         """
-        gradient = self._gradient
-        for parameter, part, place in self._gradients:
-            if parameter.data_ptr() != place:
-                raise RuntimeError(
-                    "the parameters were moved since this updater was made, by to() or by another updater: "
-                    "make one updater, last of all, for all modules that share parameters"
-                )
-            if parameter.grad is not part:  # someone's zero_grad() took it off
-                parameter.grad = part
-        gradient.zero_()
+        loss = self._backward(batch, coefficients)
+        return StepResult(loss, *self._descend(coefficients["lr"]))
+
+    def gradient(
+        self, batch: Mapping[str, Any], coefficients: Mapping[str, float]
+    ) -> tuple[NamedTuple, npt.NDArray[Any]]:
+        """Return the loss and its gradient, flat over all parameters, as NumPy, and change nothing.
+
+        This and `apply` are the halves of `step`, for gradients that several learners share.
+        """
+        loss = self._backward(batch, coefficients)
+        return type(loss)(*map(as_array, loss)), as_array(self._gradient).copy()
+
+    def apply(self, gradient: npt.NDArray[Any], lr: float) -> tuple[Tensor, bool]:
+        """Take one step against a gradient that `gradient` returned, or a mean of several.
+
+        Returns its norm before clipping, and whether the step was taken: not if it is not finite.
+        """
+        self._reclaim_gradients()
+        self._gradient.copy_(torch.from_numpy(gradient))
+        return self._descend(lr)
+
+    def get_weights(self) -> npt.NDArray[Any]:
+        """Return all parameters that learn, flat, in the order of the gradient."""
+        return as_array(self._flat).copy()
+
+    def set_weights(self, weights: npt.NDArray[Any]) -> None:
+        """Set what `get_weights` returned, also that of another process with the same module."""
+        self._flat.copy_(torch.from_numpy(np.array(weights)))
+
+    def _backward(self, batch: Mapping[str, Any], coefficients: Mapping[str, float]) -> Any:
+        """Fill the gradient, and return the loss without its graph."""
+        self._reclaim_gradients()
+        self._gradient.zero_()
         loss = self._loss_function(batch, coefficients)
         if not loss[0].requires_grad:
             raise RuntimeError(
@@ -83,14 +108,27 @@ class TorchUpdater:
                 "_forward_train of its own"
             )
         loss[0].backward()
-        norm = torch.linalg.vector_norm(gradient)
+        return type(loss)(*(field.detach() for field in loss))  # or every result would keep its graph
+
+    def _reclaim_gradients(self) -> None:
+        for parameter, part, place in self._gradients:
+            if parameter.data_ptr() != place:
+                raise RuntimeError(
+                    "the parameters were moved since this updater was made, by to() or by another updater: "
+                    "make one updater, last of all, for all modules that share parameters"
+                )
+            if parameter.grad is not part:  # someone's zero_grad() took it off
+                parameter.grad = part
+
+    def _descend(self, lr: float) -> tuple[Tensor, bool]:
+        """Clip the gradient and step, if it is finite."""
+        norm = torch.linalg.vector_norm(self._gradient)
         size = norm.item()  # the one wait for the device
         applied = math.isfinite(size)
         if applied:
-            self._clip(gradient, size)
-            self._adam.step(gradient, coefficients["lr"])
-        kept = type(loss)(*(field.detach() for field in loss))  # or every result would keep its graph
-        return StepResult(kept, norm, applied)
+            self._clip(self._gradient, size)
+            self._adam.step(self._gradient, lr)
+        return norm, applied
 
     def get_state(self) -> dict[str, Any]:
         """Return Adam's moments, each a flat array over all parameters, and its number of steps."""

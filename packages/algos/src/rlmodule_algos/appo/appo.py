@@ -87,8 +87,12 @@ class APPO(ActorLearner[APPOConfig]):
     def _kl_coeff(self, module_id: str) -> float:
         return self._kl_coeffs.get(module_id, self.config.kl_coeff)
 
-    def _make_loss(self, module: RLModule) -> Callable[[Mapping[str, Any], Mapping[str, Any]], Any]:
-        return appo_module_loss(module, self.config, self.framework)
+    @classmethod
+    def make_loss(
+        cls, module: RLModule, config: APPOConfig, framework: Framework
+    ) -> Callable[[Mapping[str, Any], Mapping[str, Any]], Any]:
+        """Return the loss of one module, a function of (minibatch, coefficients)."""
+        return appo_module_loss(module, config, framework)
 
     # --- the run --------------------------------------------------------------------------------
 

@@ -95,8 +95,12 @@ class BC(Algorithm[BCConfig]):
             "curr_lr": lr,
         }
 
-    def _make_loss(self, module: RLModule) -> Callable[[Mapping[str, Any], Mapping[str, Any]], Any]:
-        return bc_module_loss(module, self.framework)
+    @classmethod
+    def make_loss(
+        cls, module: RLModule, config: BCConfig, framework: Framework
+    ) -> Callable[[Mapping[str, Any], Mapping[str, Any]], Any]:
+        """Return the loss of one module, a function of (minibatch, coefficients)."""
+        return bc_module_loss(module, framework)
 
     def get_state(self) -> dict[str, Any]:
         """Return everything a resumed run needs, as arrays and JSON data; the data itself is given again."""

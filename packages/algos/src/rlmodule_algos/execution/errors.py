@@ -1,4 +1,4 @@
-"""What goes wrong with runners elsewhere."""
+"""What goes wrong elsewhere."""
 
 from __future__ import annotations
 
@@ -7,3 +7,7 @@ from rlmodule_algos.envs import EnvError
 
 class EnvRunnerError(EnvError):
     """A runner that fails again and again, or may not be replaced any more; it ends the run."""
+
+
+class LearnerError(RuntimeError):
+    """A learner in another process that raised, or failed again and again; it ends the run."""

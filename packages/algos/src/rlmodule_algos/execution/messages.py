@@ -7,16 +7,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from rlmodule_algos.batching import Fragment
+from rlmodule_algos.learning import Added
 from rlmodule_algos.sampling import EpisodeCounts
-from rlmodule_core import SingleAgentRLModuleSpec
 from rlmodule_core.module import State
-
-
-class Added(NamedTuple):
-    """A module that joined during the run."""
-
-    number: int  # differs for two modules that had the same id in turn
-    spec: SingleAgentRLModuleSpec | None
 
 
 @dataclass(frozen=True)

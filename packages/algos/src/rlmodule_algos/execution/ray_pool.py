@@ -1,4 +1,4 @@
-"""Runners as Ray actors. The only file that knows Ray; importing it needs `rlmodule-algos[ray]`.
+"""Runners and learners as Ray actors. The only file that knows Ray; importing it needs `rlmodule-algos[ray]`.
 
 By default a Ray of our own is started, which nobody else can reach: all of its sockets are on the
 loopback, without dashboard and usage statistics, in a folder that only this user can enter, and
@@ -13,7 +13,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -25,8 +24,13 @@ from typing import Any, cast
 
 from rlmodule_algos.execution import ray_watchdog
 from rlmodule_algos.execution.engine import Process, Ref
+from rlmodule_algos.execution.learner_group import Question
 from rlmodule_algos.execution.messages import Delivery, Request, Snapshot
+from rlmodule_algos.execution.ray_surroundings import environment, require_answer, short_folder, sigterm_kept
+from rlmodule_algos.execution.remote_learner import MakeLearning, RemoteLearner
 from rlmodule_algos.execution.remote_runner import MakeActing, RemoteRunner
+from rlmodule_algos.learning import Lesson
+from rlmodule_algos.learning.data_parallel import FlatArray
 from rlmodule_algos.settings import ConfigError
 
 try:
@@ -34,14 +38,13 @@ try:
     from ray import cloudpickle
 except ImportError as missing:
     raise ImportError(
-        "env_runners(num_env_runners=...) above 0 needs Ray, which is not installed: "
+        "num_env_runners or num_learners above 0 needs Ray, which is not installed: "
         "pip install 'rlmodule-algos[ray]'",
         name=missing.name,
     ) from missing
 
 FOLDER = "RLMODULE_RAY_FOLDER"  # in the environment of every process of a private Ray
 LOOPBACK = "127.0.0.1"
-ANSWER_S = 10.0  # to wait for a cluster to accept a connection
 CLEANED_UP_S = 5.0  # to wait for the watchdog
 _lock = threading.RLock()
 
@@ -64,21 +67,40 @@ class RayRunner:
         return self._runner.sample(request)
 
 
-class RayEngine:
-    """Starts actors, on a Ray of our own or on the cluster that `address` names."""
+class RayLearner:
+    """The actor: a `RemoteLearner` and the lesson that it has."""
 
-    def __init__(self, make: MakeActing, *, num_env_runners: int, address: str | None) -> None:
+    def __init__(self, make: bytes, index: int, incarnation: int, seed: int) -> None:
+        self._learner = RemoteLearner(cloudpickle.loads(make), seed)
+
+    def ready(self) -> int:
+        """Return the process id; called first, it is there once the modules are made."""
+        return os.getpid()
+
+    def answer(self, question: Question, weights: FlatArray) -> Any:
+        """Do what is asked; the lesson is read only if it is new."""
+        if self._learner.lacks(question.number):
+            self._learner.begin(question.number, cast(Lesson, ray.get(question.lesson)))
+        return getattr(self._learner, question.method)(*question.arguments, weights)
+
+
+class RayActors:
+    """Starts actors of one class, on a Ray of our own or on the cluster that `address` names."""
+
+    def __init__(
+        self, actor: type, make: object, setter: str, *, count: int, address: str | None, num_gpus: int = 0
+    ) -> None:
         try:
             pickled = cloudpickle.dumps(make)
         except Exception as error:  # whatever the pickling of a user's object raises
             raise ConfigError(
-                "env_runners: the config cannot be sent to env runners in other processes; an environment "
-                f"or a module in it cannot be pickled: {type(error).__name__}: {error}"
+                f"{setter}: the config cannot be sent to other processes; an environment or a module in it "
+                f"cannot be pickled: {type(error).__name__}: {error}"
             ) from error
-        self._session: Session | None = Session.enter(address, num_env_runners)
+        self._session: Session | None = Session.enter(address, count)
         self._folder = self._session.folder
         place = {"num_cpus": 0} if address is None else {"num_cpus": 1, "scheduling_strategy": "SPREAD"}
-        self._actor = ray.remote(max_restarts=0, max_task_retries=0, **place)(RayRunner)
+        self._actor: Any = ray.remote(max_restarts=0, max_task_retries=0, num_gpus=num_gpus, **place)(actor)
         self._make = ray.put(pickled)
 
     def start(self, index: int, incarnation: int, seed: int) -> Process:
@@ -86,13 +108,9 @@ class RayEngine:
         handle: Any = self._actor.remote(self._make, index, incarnation, seed)
         return Process(handle, handle.ready.remote())
 
-    def put(self, snapshot: Snapshot) -> Ref:
-        """Store a snapshot."""
-        return ray.put(snapshot)
-
-    def sample(self, process: Process, request: Request, snapshot_number: int, snapshot: Ref) -> Ref:
-        """Ask an actor for a fragment."""
-        return process.handle.sample.remote(request, snapshot_number, [snapshot])
+    def put(self, value: object) -> Ref:
+        """Store something for all actors."""
+        return ray.put(value)
 
     def wait(self, refs: Sequence[Ref], timeout: float) -> list[Ref]:
         """Return what is there; waiting for the first does not hide the others."""
@@ -120,6 +138,39 @@ class RayEngine:
             session.leave()
 
 
+class RayEngine(RayActors):
+    """Runners."""
+
+    def __init__(self, make: MakeActing, *, num_env_runners: int, address: str | None) -> None:
+        super().__init__(RayRunner, make, "env_runners", count=num_env_runners, address=address)
+
+    def sample(self, process: Process, request: Request, snapshot_number: int, snapshot: Ref) -> Ref:
+        """Ask an actor for a fragment."""
+        return process.handle.sample.remote(request, snapshot_number, [snapshot])
+
+
+class RayLearnerEngine(RayActors):
+    """Learners."""
+
+    def __init__(self, make: MakeLearning, *, num_learners: int, device: str, address: str | None) -> None:
+        num_gpus = 0 if device == "cpu" else 1
+        super().__init__(RayLearner, make, "learners", count=num_learners, address=address, num_gpus=num_gpus)
+        if (found := ray.cluster_resources().get("GPU", 0)) < num_learners * num_gpus:
+            self.close()
+            raise ConfigError(
+                f"learners: num_learners={num_learners} with device={device!r} takes a GPU for each learner, "
+                f"and Ray finds {found:g}; ask for fewer, or for device='cpu'"
+            )
+
+    def ask(self, process: Process, question: Question, weights: Ref) -> Ref:
+        """Ask an actor; Ray hands it what the reference of the weights stands for."""
+        return process.handle.answer.remote(question, weights)
+
+    def died(self, error: Exception) -> bool:
+        """Whether an error tells of a process that died."""
+        return isinstance(error, ray.exceptions.RayActorError)
+
+
 class Session:
     """The connection to Ray that all pools of this process share; the last to leave ends it."""
 
@@ -136,8 +187,8 @@ class Session:
         elif address is None:
             self._start(num_env_runners)
         else:
-            _require_answer(address)
-            with _sigterm_kept():
+            require_answer(address)
+            with sigterm_kept():
                 ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
 
     @classmethod
@@ -195,7 +246,7 @@ class Session:
             )
 
     def _start(self, num_env_runners: int) -> None:
-        folder = tempfile.mkdtemp(prefix=f"rlm-{os.getpid()}-", dir=_short_folder())  # 0700
+        folder = tempfile.mkdtemp(prefix=f"rlm-{os.getpid()}-", dir=short_folder())  # 0700
         self.folder = folder
         command = [sys.executable, "-I", "-S", ray_watchdog.__file__, folder]
         self._watchdog = subprocess.Popen(
@@ -206,7 +257,7 @@ class Session:
             start_new_session=True,
         )
         try:
-            with _sigterm_kept(), _loopback_only(), _environment(**{FOLDER: folder}):
+            with sigterm_kept(), _loopback_only(), environment(**{FOLDER: folder}):
                 ray.init(
                     address="local",
                     num_cpus=max(1, num_env_runners),
@@ -236,54 +287,7 @@ def _loopback_only() -> Iterator[None]:
     constants = ray._private.ray_constants
     before, constants.ENABLE_RAY_CLUSTER = constants.ENABLE_RAY_CLUSTER, False
     try:
-        with _environment(RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0", RAY_USAGE_STATS_ENABLED="0"):
+        with environment(RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0", RAY_USAGE_STATS_ENABLED="0"):
             yield
     finally:
         constants.ENABLE_RAY_CLUSTER = before
-
-
-@contextmanager
-def _environment(**variables: str) -> Iterator[None]:
-    """Set environment variables for what is started inside."""
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-
-
-@contextmanager
-def _sigterm_kept() -> Iterator[None]:
-    """Keep the program's handler of SIGTERM, which `ray.init` would replace."""
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        yield
-    finally:
-        if in_main_thread and before is not None:
-            signal.signal(signal.SIGTERM, before)
-
-
-def _require_answer(address: str) -> None:
-    """Raise ConfigError unless somebody listens there; Ray itself would try for many minutes."""
-    if address == "auto":
-        return  # Ray knows at once whether there is one
-    host, _, port = address.rpartition(":")
-    try:
-        socket.create_connection((host, int(port)), ANSWER_S).close()
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"env_runners: ray_address={address!r}: no cluster answers there ({error}); expected 'host:port' "
-            "of a head node, or 'auto' on a node of the cluster"
-        ) from error
-
-
-def _short_folder() -> str:
-    """Return a folder for temporary files whose path leaves room: that of a socket has 107 letters."""
-    usual = tempfile.gettempdir()
-    return usual if len(usual) <= 16 or not Path("/tmp").is_dir() else "/tmp"

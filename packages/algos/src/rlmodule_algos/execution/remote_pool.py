@@ -12,7 +12,8 @@ import numpy as np
 from rlmodule_algos.batching import Fragment
 from rlmodule_algos.execution.engine import Engine
 from rlmodule_algos.execution.fleet import FaultTolerance, Fleet
-from rlmodule_algos.execution.messages import Added, Delivery, Receipt, Snapshot
+from rlmodule_algos.execution.messages import Delivery, Receipt, Snapshot
+from rlmodule_algos.learning import Added
 from rlmodule_algos.sampling import MergedEpisodes
 from rlmodule_core import SingleAgentRLModuleSpec
 from rlmodule_core.module import State

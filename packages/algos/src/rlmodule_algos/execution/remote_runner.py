@@ -7,8 +7,9 @@ from typing import Protocol
 
 import numpy as np
 
-from rlmodule_algos.execution.messages import Added, Delivery, Receipt, Request, Snapshot
+from rlmodule_algos.execution.messages import Delivery, Receipt, Request, Snapshot
 from rlmodule_algos.frameworks import Bridge
+from rlmodule_algos.learning import Added
 from rlmodule_algos.sampling import EpisodeMeter, Runner
 from rlmodule_core import MultiAgentRLModule, RLModule, SingleAgentRLModuleSpec
 from rlmodule_core.multi_agent import OWN

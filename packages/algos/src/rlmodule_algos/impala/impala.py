@@ -34,8 +34,12 @@ class Impala(ActorLearner[ImpalaConfig]):
     def _in_flight(self) -> int:
         return 0  # what was collected is learned from at once
 
-    def _make_loss(self, module: RLModule) -> Callable[[Mapping[str, Any], Mapping[str, Any]], Any]:
-        return impala_module_loss(module, self.config, self.framework)
+    @classmethod
+    def make_loss(
+        cls, module: RLModule, config: ImpalaConfig, framework: Framework
+    ) -> Callable[[Mapping[str, Any], Mapping[str, Any]], Any]:
+        """Return the loss of one module, a function of (minibatch, coefficients)."""
+        return impala_module_loss(module, config, framework)
 
 
 def impala_module_loss(

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rlmodule_algos.frameworks import Framework, Updater
-from rlmodule_core import MultiAgentRLModule, RLModule
+from rlmodule_core import MultiAgentRLModule, RLModule, SingleAgentRLModuleSpec
 from rlmodule_core.nest import Nest, leaves, map_nest
 
 IntArray = npt.NDArray[np.int64]
@@ -69,15 +69,21 @@ class Learner:
         self._rng = np.random.default_rng(seed)
         self._updaters: dict[str, Updater] = {}
         for module_id in modules if trained is None else trained:
-            self.add(module_id)
+            self._make_updater(module_id)
 
     @property
     def trained(self) -> tuple[str, ...]:
         """The ids of the modules that learn."""
         return tuple(self._updaters)
 
-    def add(self, module_id: str) -> None:
-        """Make an optimizer for a module. Raises ValueError if it has nothing to train."""
+    def add(self, module_id: str, module_spec: SingleAgentRLModuleSpec | None = None) -> None:
+        """Make an optimizer for a module. Raises ValueError if it has nothing to train.
+
+        `module_spec` is what the module that joins was built from.
+        """
+        self._make_updater(module_id)
+
+    def _make_updater(self, module_id: str) -> None:
         settings, module = self._settings, self.modules[module_id]
         self._updaters[module_id] = self._framework.make_updater(
             module,
@@ -109,34 +115,55 @@ class Learner:
         one). Minibatches hold as nearly equal numbers of steps as whole rows allow, so that no step weighs
         more than another. An exceeded `limit` ends the update. Without rows nothing happens.
         """
-        updater = self._updaters[module_id]
+        if steps is None:
+            steps = np.ones(len(leaves(next(iter(batch.values())))[0]), np.int64)
         results = []
-        for minibatch in self._epochs(module_id, batch, num_epochs, minibatch_size, steps):
-            results.append(updater.step(minibatch, coefficients))
-            if limit is not None and limit.exceeded(results[-1].loss):
+        for result in self._steps(module_id, batch, num_epochs, minibatch_size, steps, coefficients):
+            results.append(result)
+            if limit is not None and limit.exceeded(result.loss):
                 break
+        self._finish(module_id)
         return self._summary(results)
 
-    def _epochs(
+    def health(self) -> dict[str, int]:
+        """Return what `fault_tolerance/` of a result tells of learners: nothing of the one that is here."""
+        return {}
+
+    def close(self) -> None:
+        """Release what learns elsewhere; calling it again does nothing."""
+
+    def _steps(
         self,
         module_id: str,
         batch: Mapping[str, Nest],
         num_epochs: int,
         minibatch_size: int,
-        steps: IntArray | None,
-    ) -> Iterator[dict[str, Nest]]:
-        bridge, device = self._framework.bridge, self.modules[module_id].device
+        steps: IntArray,
+        coefficients: Mapping[str, float],
+    ) -> Iterator[Any]:
+        """Yield what each step did, as soon as it was taken."""
+        updater, bridge = self._updaters[module_id], self._framework.bridge
+        device = self.modules[module_id].device
         columns = {name: bridge.to_tensors(column, device) for name, column in batch.items()}
-        if steps is None:
-            steps = np.ones(len(leaves(next(iter(batch.values())))[0]), np.int64)
-        for _ in range(num_epochs):
-            order = self._rng.permutation(len(steps))
+        for order, edges in self._epochs(num_epochs, minibatch_size, steps):
             shuffled = bridge.take(columns, order)
-            for start, stop in minibatches(steps[order], minibatch_size):
-                yield {
+            for start, stop in edges:
+                minibatch = {
                     name: map_nest(lambda column: column[start:stop], column)  # noqa: B023  # used at once
                     for name, column in shuffled.items()
                 }
+                yield updater.step(minibatch, coefficients)
+
+    def _finish(self, module_id: str) -> None:
+        """Do what is due after the last step."""
+
+    def _epochs(
+        self, num_epochs: int, minibatch_size: int, steps: IntArray
+    ) -> Iterator[tuple[IntArray, list[tuple[int, int]]]]:
+        """Yield the order of the rows in each epoch, and where in it each minibatch starts and stops."""
+        for _ in range(num_epochs):
+            order = self._rng.permutation(len(steps))
+            yield order, list(minibatches(steps[order], minibatch_size))
 
     def _summary(self, results: list[Any]) -> UpdateResult:
         if not results:
@@ -145,8 +172,11 @@ class Learner:
         names = [*results[0].loss._fields, "grad_norm"]
         if not applied:
             return UpdateResult(dict.fromkeys(names, float("nan")), num_skipped=len(results))
-        means = self._framework.bridge.mean_of([(*result.loss, result.grad_norm) for result in applied])
+        means = self._means([(*result.loss, result.grad_norm) for result in applied])
         return UpdateResult(dict(zip(names, means, strict=True)), len(applied), len(results) - len(applied))
+
+    def _means(self, scalars: list[tuple[Any, ...]]) -> list[float]:
+        return self._framework.bridge.mean_of(scalars)
 
     def get_state(self) -> dict[str, Any]:
         """Return weights and optimizer states by module, and the generator that shuffles."""
@@ -174,12 +204,19 @@ def minibatches(steps: IntArray, minibatch_size: int) -> Iterator[tuple[int, int
     >>> list(minibatches(np.array([3, 5]), 4))
     [(0, 1), (1, 2)]
     """
-    if not len(steps):
-        return
+    if len(steps):
+        yield from even_parts(steps, -(-int(steps.sum()) // minibatch_size))
+
+
+def even_parts(steps: IntArray, most: int) -> Iterator[tuple[int, int]]:
+    """Yield (start, stop) of at most `most` parts of near-equal numbers of steps; none is empty.
+
+    >>> list(even_parts(np.array([3, 1, 1, 1, 2]), 2))
+    [(0, 2), (2, 5)]
+    """
     between = np.concatenate([[0], steps.cumsum()])  # steps before each edge between rows
-    total = int(between[-1])
-    parts = min(max(1, -(-total // minibatch_size)), len(steps))
-    wanted = np.arange(1, parts) * total // parts
+    parts = min(max(1, most), len(steps))
+    wanted = np.arange(1, parts) * int(between[-1]) // parts
     after = np.searchsorted(between, wanted)
     before = np.maximum(after - 1, 0)
     nearest = np.where(wanted - between[before] < between[after] - wanted, before, after)

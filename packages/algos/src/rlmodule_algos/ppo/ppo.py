@@ -104,8 +104,12 @@ class PPO(SamplingAlgorithm[PPOConfig]):
             batch[Columns.ADVANTAGES] = standardize(batch[Columns.ADVANTAGES], batch.get(Columns.LOSS_MASK))
         return batch
 
-    def _make_loss(self, module: RLModule) -> Callable[[Mapping[str, Any], Mapping[str, Any]], Any]:
-        return ppo_module_loss(module, self.config, self.framework)
+    @classmethod
+    def make_loss(
+        cls, module: RLModule, config: PPOConfig, framework: Framework
+    ) -> Callable[[Mapping[str, Any], Mapping[str, Any]], Any]:
+        """Return the loss of one module, a function of (minibatch, coefficients)."""
+        return ppo_module_loss(module, config, framework)
 
     def remove_module(self, module_id: str) -> None:
         """Remove a module; see `Algorithm.remove_module`."""

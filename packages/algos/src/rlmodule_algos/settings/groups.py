@@ -95,7 +95,7 @@ class EnvRunnerSettings(TypedDict, total=False):
 class LearnerSettings(TypedDict, total=False):
     """Settings of `.learners()`."""
 
-    num_learners: Literal[0]
+    num_learners: NonNegativeInt
     device: str
 
 
@@ -123,6 +123,7 @@ class FaultToleranceSettings(TypedDict, total=False):
     restart_delay_s: PositiveFloat
     sample_timeout_s: PositiveFloat
     start_timeout_s: PositiveFloat
+    learn_timeout_s: PositiveFloat
 
 
 class DebuggingSettings(TypedDict, total=False):

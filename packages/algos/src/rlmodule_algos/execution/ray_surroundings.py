@@ -1,0 +1,63 @@
+"""What surrounds the start of a Ray: variables, signals, addresses and folders."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rlmodule_algos.settings import ConfigError
+
+ANSWER_S = 10.0  # to wait for a cluster to accept a connection
+
+
+@contextmanager
+def environment(**variables: str) -> Iterator[None]:
+    """Set environment variables for what is started inside."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def sigterm_kept() -> Iterator[None]:
+    """Keep the program's handler of SIGTERM, which `ray.init` would replace."""
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if in_main_thread and before is not None:
+            signal.signal(signal.SIGTERM, before)
+
+
+def require_answer(address: str) -> None:
+    """Raise ConfigError unless somebody listens there; Ray itself would try for many minutes."""
+    if address == "auto":
+        return  # Ray knows at once whether there is one
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), ANSWER_S).close()
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"env_runners: ray_address={address!r}: no cluster answers there ({error}); expected 'host:port' "
+            "of a head node, or 'auto' on a node of the cluster"
+        ) from error
+
+
+def short_folder() -> str:
+    """Return a folder for temporary files whose path leaves room: that of a socket has 107 letters."""
+    usual = tempfile.gettempdir()
+    return usual if len(usual) <= 16 or not Path("/tmp").is_dir() else "/tmp"
