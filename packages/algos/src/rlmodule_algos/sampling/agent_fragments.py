@@ -110,19 +110,18 @@ class ActLog:
             flags[done.last, done.pairs] & done.complete for flags in (log.terminated, log.truncated)
         )
         ended = terminated | truncated
-        obs = map_nest(lambda column: column[rows.events], done.obs)
+        obs = map_nest(lambda column: column.take(rows.events, axis=0), done.obs)
         waiting = rows.lasting(~ended)
         if len(waiting):
             following = agents.observations(rows.pairs[waiting])
             for column, leaf in zip(leaves(obs), leaves(following), strict=True):
                 column[rows.lengths[waiting], waiting] = leaf
         left = np.flatnonzero(ended)
-        logp = done.logp()
         steps = rows.events[:-1]
         return Fragment(
             obs=obs,
-            actions=map_nest(lambda column: column[steps], done.actions),
-            action_logp=logp[steps],
+            actions=map_nest(lambda column: column.take(steps, axis=0), done.actions),
+            action_logp=done.logp().take(steps),
             rewards=rows.real_or_0(done.rewards),
             terminated=rows.real_or_0(terminated),
             truncated=rows.real_or_0(truncated),
@@ -195,23 +194,25 @@ class _Rows:
     """Where steps stand in a fragment: a row for each pair with a complete one, in the order of pairs."""
 
     def __init__(self, done: _Done) -> None:
+        lengths = np.bincount(done.pairs[done.complete])
+        self.pairs: IntArray = np.flatnonzero(lengths)  # others have at most a step that is open
+        self.lengths: IntArray = lengths[self.pairs]
+        counts = np.bincount(done.pairs)
+        row_of = np.full(len(counts), -1)
+        row_of[self.pairs] = np.arange(len(self.pairs))
+        begins = np.cumsum(counts) - counts
         order = np.argsort(done.pairs, kind="stable")
-        begins = np.flatnonzero(np.diff(done.pairs[order], prepend=-1))
-        lengths = np.add.reduceat(done.complete[order], begins, dtype=np.int64)
-        shown = lengths > 0  # else the one step of this pair is open
-        self.lengths: IntArray = lengths[shown]
-        self.pairs: IntArray = done.pairs[order[begins[shown]]]
-        sizes = np.diff(begins, append=len(order))
-        position = np.arange(len(order)) - np.repeat(begins, sizes)
-        row = np.repeat(np.where(shown, np.cumsum(shown) - 1, -1), sizes)
+        pairs = done.pairs[order]
+        position, row = np.arange(len(order)) - begins[pairs], row_of[pairs]
         self.index: IntArray = np.empty((len(order), 2), np.int64)
         """`[N, 2]` the (t, row) of each step, complete or not."""
         self.index[order, 0], self.index[order, 1] = position, row
-        shape = (int(self.lengths.max()) + 1, len(self.lengths))
         # padding is a copy of the first step of its row, so that it is valid
-        self.events: IntArray = np.broadcast_to(order[begins[shown]], shape).copy()
+        self.events: IntArray = np.empty((int(self.lengths.max()) + 1, len(self.lengths)), np.int64)
         """`[T + 1, rows]` which step stands there; what follows the last one, where it is open already."""
-        self.events[position[row >= 0], row[row >= 0]] = order[row >= 0]
+        self.events[:] = order[begins[self.pairs]]
+        shown = row >= 0
+        self.events[position[shown], row[shown]] = order[shown]
         self._complete = done.complete
         self._columns = np.arange(len(self.lengths))
 
@@ -224,4 +225,4 @@ class _Rows:
     def real_or_0(self, column: Array) -> Array:
         """Return a column of steps, `[N]`, as `[T, rows]`, 0 on padding."""
         real = np.arange(len(self.events) - 1)[:, None] < self.lengths
-        return np.where(real, column[self.events[:-1]], np.zeros((), column.dtype))
+        return np.where(real, column.take(self.events[:-1]), np.zeros((), column.dtype))

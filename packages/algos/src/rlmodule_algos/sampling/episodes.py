@@ -130,39 +130,47 @@ class AgentEpisodeTracker:
 
     def add(self, log: StepLog, module_ids: Sequence[str]) -> None:
         """Count some steps of every environment; `log` knows modules by their number in `module_ids`."""
-        num_envs = len(self.playing)
-        playing = np.broadcast_to(self.playing, log.over.shape)
+        playing, rewards = np.broadcast_to(self.playing, log.over.shape), log.rewards.astype(np.float64)
+        over, ended, acted = log.over, log.ended, log.acted
         if self._once:
             playing = playing & ~_earlier(log.over)
-        everywhere = np.tile(playing, self._num_agents)
-        rewards = np.where(everywhere, log.rewards, 0.0).astype(np.float64)
-        over = log.over & playing
-        self._add_agents(log, everywhere, rewards, np.tile(over, self._num_agents), module_ids)
-        by_agent = rewards.reshape(len(rewards), self._num_agents, num_envs)
-        times, envs, totals, self._totals = _summed(by_agent.sum(axis=1), over, self._totals)
-        _, _, lengths, self._lengths = _summed(playing.astype(np.int64), over, self._lengths)
-        for at in np.lexsort((envs, times)).tolist():
+            everywhere = np.tile(playing, self._num_agents)
+            rewards[~everywhere] = 0.0
+            over, ended, acted = over & playing, ended & everywhere, acted & everywhere
+            self.playing &= ~log.over.any(axis=0)
+        self._count_steps(log.module_of[acted], module_ids)
+        self._add_agents(log, rewards, ended, over, module_ids)
+        by_agent = rewards.reshape(len(rewards), self._num_agents, -1)
+        times, _envs, totals, self._totals = _summed(by_agent.sum(axis=1), over, self._totals)
+        _times, _envs, lengths, self._lengths = _summed(playing.astype(np.int64), over, self._lengths)
+        for at in np.argsort(times, kind="stable").tolist():
             self.recent.append(Episode(float(totals[at]), int(lengths[at])))
         self.num_episodes += len(times)
         self.num_steps += int(playing.sum())
-        if self._once:
-            self.playing &= ~log.over.any(axis=0)
 
-    def _add_agents(
-        self, log: StepLog, playing: BoolArray, rewards: Array, over: BoolArray, module_ids: Sequence[str]
-    ) -> None:
-        """Count the steps of single agents, and the returns of those that left; `[T, P]` each."""
-        for code, count in enumerate(np.bincount(log.module_of[log.acted & playing]).tolist()):
+    def _count_steps(self, codes: IntArray, module_ids: Sequence[str]) -> None:
+        for code, count in enumerate(np.bincount(codes).tolist()):
             if count:
                 key = module_ids[code]
                 self._num_agent_steps[key] = self._num_agent_steps.get(key, 0) + count
-        ends = (log.ended & playing) | over
+
+    def _add_agents(
+        self,
+        log: StepLog,
+        rewards: Array,  # [T, P] that count
+        ended: BoolArray,  # [T, P]
+        over: BoolArray,  # [T, n]
+        module_ids: Sequence[str],
+    ) -> None:
+        """Count the returns of single agents that left; those of who never acted are dropped with the episode."""
+        ends = ended | np.tile(over, self._num_agents)
         times, pairs, returns, self._returns = _summed(rewards, ends, self._returns)
-        codes = np.where(log.ended[times, pairs], log.module_of[times, pairs], -1)  # -1: it never acted
-        order = np.lexsort((pairs, times))
-        for code in np.unique(codes[codes >= 0]).tolist():
+        codes = np.where(ended[times, pairs], log.module_of[times, pairs], -1)
+        order = np.argsort(times, kind="stable")
+        codes, returns = codes[order], returns[order]
+        for code in np.flatnonzero(np.bincount(codes + 1)[1:]).tolist():
             known = self._module_returns.setdefault(module_ids[code], deque(maxlen=self._window))
-            known.extend(returns[order[codes[order] == code]].tolist())
+            known.extend(returns[codes == code].tolist())
 
     def drop_open(self) -> None:
         """Forget the open episodes; the next step of each environment begins another."""
@@ -199,15 +207,15 @@ def _summed(values: Array, ends: BoolArray, before: Array) -> tuple[IntArray, In
     >>> _summed(np.ones((3, 1)), np.array([[False], [True], [False]]), np.array([5.0]))
     (array([1]), array([0]), array([7.]), array([1.]))
     """
-    total = np.cumsum(values, axis=0) + before
+    total = np.cumsum(values, axis=0)
+    total += before
     columns, times = np.nonzero(ends.T)
     sums = total[times, columns]
     open_now = total[-1].copy()
     if len(times):
-        first = np.diff(columns, prepend=-1) > 0
-        last = np.append(first[1:], True)
-        open_now[columns[last]] -= sums[last]
-        sums = np.where(first, sums, sums - np.roll(sums, 1))
+        same = columns[1:] == columns[:-1]  # as the end before it
+        open_now[columns[np.append(~same, True)]] -= sums[np.append(~same, True)]
+        sums[1:] -= np.where(same, sums[:-1], 0)
     return times, columns, sums, open_now
 
 

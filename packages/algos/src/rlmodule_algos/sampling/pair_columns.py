@@ -42,7 +42,7 @@ class PairColumns:
         return result
 
     def actions(self, drawn: Sequence[tuple[IntArray, Nest]]) -> Columns:
-        """Return (pairs, their actions `[N, ...]`) as columns as environments take them; None: nobody acts."""
+        """Return (pairs, their actions `[N, ...]`) as columns for the environments; None: nobody acts."""
         columns: Columns = [None] * len(self._sizes)
         for pairs, actions in drawn:
             g = self.groups.of(pairs)
