@@ -57,9 +57,9 @@ def map_leaves(function: Callable[[Any], Any], obs: Any) -> Any:
 
 def first_leaf(obs: Any) -> Any:
     """Return one leaf of a nested observation, to read the leading sizes from."""
-    found: list[Any] = []
-    map_leaves(found.append, obs)
-    return found[0]
+    while isinstance(obs, (Mapping, tuple, list)):
+        obs = next(iter(_plain(obs).values() if isinstance(obs, Mapping) else obs))
+    return obs
 
 
 def without_key(obs: Mapping[Any, Any], key: str) -> dict[Any, Any]:

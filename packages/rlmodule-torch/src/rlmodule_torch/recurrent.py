@@ -55,8 +55,9 @@ class TorchRecurrentEncoder(TorchLayer):
     ) -> tuple[Tensor, States]:
         """Return the features `[B, T, H]` and the state behind the last real step, all in one pass.
 
-        The first `burn_in` steps of a longer sequence make the state, but carry no gradient. Raises
-        ValueError if `mask` or `is_first` has another shape than the steps.
+        The first `burn_in` steps of a longer sequence make the state, but carry no gradient. Where there are
+        no rows or no steps there are no features, and the state stays. Raises ValueError if `mask` or
+        `is_first` has another shape than the steps.
         """
         sizes = first_leaf(obs).shape[:2]
         for name, flags in (("mask", mask), ("is_first", is_first)):
@@ -64,6 +65,8 @@ class TorchRecurrentEncoder(TorchLayer):
                 raise ValueError(f"{name}: expected shape {list(sizes)}, got {list(flags.shape)}")
         kind = cast(Tensor, self.rnn.weight_ih_l0).dtype
         state = {name: state[name].to(kind) for name in self._names}
+        if 0 in sizes:  # which a layer of torch refuses
+            return state["h"].new_zeros(*sizes, self.config.hidden_dim), state
         burn_in = self.config.burn_in
         if not 0 < burn_in < sizes[1]:
             return self._run(sizes, obs, state, mask, is_first)
@@ -101,8 +104,9 @@ class TorchRecurrentEncoder(TorchLayer):
 
     def _whole(self, sizes: torch.Size, obs: Nest, state: States) -> tuple[Tensor, States]:
         """Compute every step of every row."""
-        x = self._encode(map_leaves(lambda leaf: leaf.flatten(0, 1), obs))
-        found, state = self._cell(x.reshape(*sizes, -1).transpose(0, 1), state)
+        x: Tensor = self.base(map_leaves(_fold, obs))
+        by_time = x.to(state["h"].dtype).reshape(*sizes, -1).transpose(0, 1)
+        found, state = self._cell(by_time, state)
         return found.transpose(0, 1), state
 
     def _packed(self, sizes: torch.Size, obs: Nest, state: States, plan: _Sequences) -> tuple[Tensor, States]:
@@ -112,9 +116,9 @@ class TorchRecurrentEncoder(TorchLayer):
         features = torch.zeros(sizes.numel(), self.config.hidden_dim, dtype=state["h"].dtype, device=device)
         if not len(step):
             return features.view(*sizes, -1), state
-        x = self._encode(map_leaves(lambda leaf: leaf.flatten(0, 1).index_select(0, step), obs))
+        x: Tensor = self.base(map_leaves(lambda leaf: leaf.flatten(0, 1).index_select(0, step), obs))
         start = self._reset({name: old.index_select(0, row) for name, old in state.items()}, fresh)
-        found, ends = self._cells(x, start, plan.batch_sizes)
+        found, ends = self._cells(x.to(state["h"].dtype), start, plan.batch_sizes)
         features = features.index_copy(0, step, found)
         ended = tail >= 0  # else the row has no real step
         place = tail.clamp(min=0)
@@ -123,10 +127,6 @@ class TorchRecurrentEncoder(TorchLayer):
             for name, old in state.items()
         }
         return features.view(*sizes, -1), after
-
-    def _encode(self, obs: Nest) -> Tensor:
-        features: Tensor = self.base(obs)
-        return features.to(cast(Tensor, self.rnn.weight_ih_l0).dtype)
 
     def _cells(self, x: Tensor, state: States, batch_sizes: npt.NDArray[np.int64]) -> tuple[Tensor, States]:
         """Compute S sequences, the longest first, in one call, or in one for each of their lengths.
@@ -201,6 +201,11 @@ def _times(
     flags = (None if column is None else column[:, part] for column in (mask, is_first))
     obs = map_leaves(lambda leaf: leaf[:, part], obs)
     return first_leaf(obs).shape[:2], obs, state, *flags
+
+
+def _fold(leaf: Tensor) -> Tensor:
+    """Return `[B, T, ...]` as `[B * T, ...]`."""
+    return leaf.flatten(0, 1)
 
 
 def _zero_unless(real: Tensor, leaf: Tensor) -> Tensor:
