@@ -157,8 +157,8 @@ def test_a_filter_that_does_not_fit_is_named_with_all_map_sizes() -> None:
         require_fit(layers, (84, 64), where="here")
 
     assert str(caught.value) == (
-        "model_config_dict: conv_filters[2]: its kernel 11x11 does not fit the map of 11x8 that it gets "
-        "(here: 84x64 -> 21x16 -> 11x8); take a smaller kernel, or put 'same' as its fourth entry"
+        "model_config_dict: here: conv_filters[2]: its kernel 11x11 does not fit the map that it gets "
+        "(84x64 -> 21x16 -> 11x8); take a smaller one, or padding 'same', the fourth entry of a filter"
     )
 
 

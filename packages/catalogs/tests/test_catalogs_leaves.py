@@ -57,13 +57,16 @@ def test_bounds_do_not_matter() -> None:
     [
         ((84, 84, 4), (84, 84, 4), False),
         ((5, 5, 1), (5, 5, 1), False),
-        ((5, 6, 40), (5, 6, 40), False),
+        ((8, 8, 111), (8, 8, 111), False),  # chess, as PettingZoo shows it
+        ((9, 6, 40), (9, 6, 40), False),
+        ((5, 5, 5), (5, 5, 5), False),
         ((4, 84, 96), (84, 96, 4), True),
         ((1, 5, 5), (5, 5, 1), True),
-        ((5, 84, 84), (5, 84, 84), False),  # too many to be channels
+        ((8, 84, 84), (84, 84, 8), True),
+        ((5, 6, 40), (6, 40, 5), True),
     ],
 )
-def test_an_image_has_two_sides_of_5_or_more_and_its_channels_last_or_few_and_first(
+def test_an_image_has_two_sides_of_5_or_more_and_channels_first_only_if_fewest(
     shape: tuple[int, ...], image: tuple[int, ...], channels_first: bool
 ) -> None:
     config = leaf(box(*shape))
@@ -115,7 +118,7 @@ def test_filters_of_ones_own_replace_the_default_and_must_fit() -> None:
     assert isinstance(fitting, CNNEncoderConfig)
     assert fitting.layers == settings.conv_filters
     wide = model_settings({"conv_filters": [[8, 3, 2], [9, [11, 20], 1]]})
-    with pytest.raises(ValueError, match=r"conv_filters\[1\]: .* 10x20 .*space\.arm\[1\]: 20x39 -> 10x20"):
+    with pytest.raises(ValueError, match=r"space\.arm\[1\]: conv_filters\[1\]: .* \(20x39 -> 10x20\)"):
         leaf_encoder_config(("arm", 1), box(20, 39, 3), wide)
 
 

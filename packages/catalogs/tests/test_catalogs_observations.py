@@ -162,7 +162,7 @@ def test_filters_are_for_every_image_and_the_one_they_do_not_fit_is_named() -> N
     assert fine.leaves[1][1].layers == given_.conv_filters  # type: ignore[attr-defined]
 
     two = spaces.Dict({"big": IMAGE, "small": spaces.Box(0, 1, (7, 7, 1))})
-    with pytest.raises(ValueError, match=r"conv_filters\[0\]: .*observation space\.small: 7x7"):
+    with pytest.raises(ValueError, match=r"observation space\.small: conv_filters\[0\]: .*7x7"):
         encoder_config(two, given_)
 
 

@@ -222,3 +222,8 @@ def test_one_of_ours_that_is_not_installed_is_an_import_error(monkeypatch: pytes
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r"pip install 'rlmodule-algos\[tf\]' to train"):
         framework_module("tf", "builder")
+
+
+def test_a_head_with_a_free_log_std_has_as_many_means_as_log_stds() -> None:
+    with pytest.raises(ValueError, match=r"FreeLogStdHeadConfig: output_dim: expected an even number.*got 3"):
+        FreeLogStdHeadConfig(input_dim=4, output_dim=3)

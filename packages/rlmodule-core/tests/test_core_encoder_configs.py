@@ -98,11 +98,11 @@ def test_a_valid_layer_must_fit_its_map(kernel: tuple[int, int], fits: bool) -> 
     if fits:
         assert CNNEncoderConfig(image=(10, 12, 1), layers=layers).map_sizes[-1] == (1, 1)
         return
-    with pytest.raises(ValueError, match="convolution 1") as caught:
+    with pytest.raises(ValueError, match="CNNEncoderConfig") as caught:
         CNNEncoderConfig(image=(10, 12, 1), layers=layers)
     assert str(caught.value) == (
-        f"convolution 1: its kernel {kernel[0]}x{kernel[1]} does not fit the map of 5x6 that it gets from an "
-        "image of 10x12; take a smaller one, or padding 'same'"
+        f"CNNEncoderConfig: layers[1]: its kernel {kernel[0]}x{kernel[1]} does not fit the map that it gets "
+        "(10x12 -> 5x6); take a smaller one, or padding 'same'"
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, TypeAlias, get_args
 
 from rlmodule_core import ConvLayer
+from rlmodule_core.conv_configs import misfit
 from rlmodule_core.encoder_configs import Padding, Pair
 
 Filter: TypeAlias = tuple[int, int | Pair, int | Pair]
@@ -89,17 +90,9 @@ def conv_filter_problems(filters: Any) -> list[str]:
 
 def require_fit(layers: tuple[ConvLayer, ...], size: Pair, *, where: str) -> None:
     """Raise ValueError, with the sizes of all maps up to there, at the first filter that does not fit."""
-    sizes = [size]
-    for index, layer in enumerate(layers):
-        height, width = sizes[-1]
-        kernel = layer.kernel
-        if layer.padding == "valid" and (kernel[0] > height or kernel[1] > width):
-            raise ValueError(
-                f"model_config_dict: conv_filters[{index}]: its kernel {_text(kernel)} does not fit the map "
-                f"of {_text(sizes[-1])} that it gets ({where}: {' -> '.join(map(_text, sizes))}); take a "
-                "smaller kernel, or put 'same' as its fourth entry"
-            )
-        sizes.append(layer.output_size(sizes[-1]))
+    problem = misfit(layers, size)
+    if problem is not None:
+        raise ValueError(f"model_config_dict: {where}: conv_filters{problem}, the fourth entry of a filter")
 
 
 def _kernel_and_stride(side: int) -> Pair:
@@ -135,7 +128,3 @@ def _is_size(value: object) -> bool:
 
 def _pair(value: Any) -> Pair:
     return (value, value) if isinstance(value, int) else (value[0], value[1])
-
-
-def _text(size: Pair) -> str:
-    return f"{size[0]}x{size[1]}"

@@ -17,7 +17,7 @@ from gymnasium import spaces
 
 from rlmodule_catalogs.conv_filters import SMALLEST_SIDE, default_conv_layers, require_fit
 from rlmodule_catalogs.model_settings import ModelSettings
-from rlmodule_catalogs.observation_leaves import path_text, unsupported_observation
+from rlmodule_catalogs.observation_leaves import unsupported_observation
 from rlmodule_core import (
     CNNEncoderConfig,
     EmbeddingEncoderConfig,
@@ -26,6 +26,7 @@ from rlmodule_core import (
     OneHotEncoderConfig,
 )
 from rlmodule_core.encoder_configs import LeafPath
+from rlmodule_core.observation_parts import path_text
 
 
 def leaf_encoder_config(path: LeafPath, space: gym.Space[Any] | None, settings: ModelSettings) -> ModelConfig:
@@ -55,14 +56,15 @@ def leaf_encoder_config(path: LeafPath, space: gym.Space[Any] | None, settings: 
 def is_image(space: gym.Space[Any] | None) -> bool:
     """Say whether a space is a Box of images, `[height, width, channels]` or `[channels, height, width]`.
 
-    Both sides are at least 5; channels stand first only if they are fewer than that.
+    Both sides are at least 5. Channels stand first if that size is smaller than both others, else last.
 
     >>> is_image(spaces.Box(0, 255, (84, 84, 3))), is_image(spaces.Box(0, 255, (4, 84, 3)))
     (True, False)
     """
     match space:
-        case spaces.Box(shape=(_, second, third) as shape) if min(shape) > 0:
-            return second >= SMALLEST_SIDE and (third >= SMALLEST_SIDE or not _channels_first(shape))
+        case spaces.Box(shape=(_, _, _) as shape) if min(shape) > 0:
+            height, width, _ = _channels_last(shape)
+            return min(height, width) >= SMALLEST_SIDE
     return False
 
 
@@ -72,12 +74,16 @@ def is_vector_of_numbers(space: spaces.Box) -> bool:
 
 
 def _channels_first(shape: tuple[int, ...]) -> bool:
-    return shape[0] < SMALLEST_SIDE
+    return shape[0] < min(shape[1:])
+
+
+def _channels_last(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    height, width, channels = (*shape[1:], shape[0]) if _channels_first(shape) else shape
+    return height, width, channels
 
 
 def _cnn(path: LeafPath, space: spaces.Box, settings: ModelSettings) -> CNNEncoderConfig:
-    channels_first = _channels_first(space.shape)
-    height, width, channels = np.roll(space.shape, -1 if channels_first else 0).tolist()
+    height, width, channels = _channels_last(space.shape)
     layers = settings.conv_filters
     if layers is None:
         layers = default_conv_layers((height, width))
@@ -87,7 +93,7 @@ def _cnn(path: LeafPath, space: spaces.Box, settings: ModelSettings) -> CNNEncod
     return CNNEncoderConfig(
         image=(height, width, channels),
         layers=layers,
-        channels_first=channels_first,
+        channels_first=_channels_first(space.shape),
         activation=settings.conv_activation,
         layer_norm=settings.conv_layer_norm,
         scale=_scale(space),

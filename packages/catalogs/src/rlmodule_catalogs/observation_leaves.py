@@ -9,6 +9,7 @@ from gymnasium import spaces
 
 from rlmodule_core import UnsupportedSpaceError
 from rlmodule_core.encoder_configs import LeafPath
+from rlmodule_core.observation_parts import path_text
 
 KNOWN = (
     "Box, Discrete, MultiDiscrete, MultiBinary, and Dict (with keys of type str) and Tuple of these, nested "
@@ -40,15 +41,6 @@ def observation_leaves(
                 leaf for index, part in enumerate(parts) for leaf in observation_leaves(part, (*path, index))
             ]
     return [(path, space)]
-
-
-def path_text(path: LeafPath) -> str:
-    """Return a path as one would write it.
-
-    >>> path_text(("arm", 1))
-    '.arm[1]'
-    """
-    return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path)
 
 
 def unsupported_observation(space: object, path: LeafPath, *, method: str) -> UnsupportedSpaceError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias, get_args
 
@@ -99,21 +100,14 @@ class CNNEncoderConfig(ModelConfig):
             initializer=INITIALIZER,
             gain=checks.NUMBER,
         )
-        for index, (layer, size) in enumerate(zip(self.layers, self.map_sizes, strict=False)):
-            if layer.padding == "valid" and (layer.kernel[0] > size[0] or layer.kernel[1] > size[1]):
-                raise ValueError(
-                    f"convolution {index}: its kernel {layer.kernel[0]}x{layer.kernel[1]} does not fit the "
-                    f"map of {size[0]}x{size[1]} that it gets from an image of "
-                    f"{self.image[0]}x{self.image[1]}; take a smaller one, or padding 'same'"
-                )
+        problem = misfit(self.layers, self.image[:2])
+        if problem is not None:
+            raise ValueError(f"{type(self).__name__}: layers{problem}")
 
     @property
     def map_sizes(self) -> tuple[Pair, ...]:
         """The sizes of the maps: of the image, then behind each layer."""
-        sizes = [self.image[:2]]
-        for layer in self.layers:
-            sizes.append(layer.output_size(sizes[-1]))
-        return tuple(sizes)
+        return _map_sizes(self.layers, self.image[:2])
 
     @property
     def flat_dim(self) -> int:
@@ -125,6 +119,34 @@ class CNNEncoderConfig(ModelConfig):
     def output_dim(self) -> int:
         """The size of the last layer."""
         return self.hidden[-1] if self.hidden else self.flat_dim
+
+
+def misfit(layers: Sequence[ConvLayer], size: Pair) -> str | None:
+    """Say which layer is the first that does not fit an image of a size, with all maps up to there.
+
+    >>> misfit([ConvLayer(channels=8, kernel=(9, 9), padding="valid")], (8, 8))
+    "[0]: its kernel 9x9 does not fit the map that it gets (8x8); take a smaller one, or padding 'same'"
+    """
+    sizes = _map_sizes(layers, size)
+    for index, (layer, (height, width)) in enumerate(zip(layers, sizes, strict=False)):
+        if layer.padding == "valid" and (layer.kernel[0] > height or layer.kernel[1] > width):
+            maps = " -> ".join(map(_text, sizes[: index + 1]))
+            return (
+                f"[{index}]: its kernel {_text(layer.kernel)} does not fit the map that it gets ({maps}); "
+                "take a smaller one, or padding 'same'"
+            )
+    return None
+
+
+def _map_sizes(layers: Sequence[ConvLayer], size: Pair) -> tuple[Pair, ...]:
+    sizes = [size]
+    for layer in layers:
+        sizes.append(layer.output_size(sizes[-1]))
+    return tuple(sizes)
+
+
+def _text(size: Pair) -> str:
+    return f"{size[0]}x{size[1]}"
 
 
 def _ceil_div(a: int, b: int) -> int:

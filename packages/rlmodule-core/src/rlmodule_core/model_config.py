@@ -118,6 +118,14 @@ class MLPHeadConfig(ModelConfig):
 class FreeLogStdHeadConfig(MLPHeadConfig):
     """As MLPHeadConfig, but the second half of the outputs is a vector that no input changes."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.output_dim % 2:
+            raise ValueError(
+                f"{type(self).__name__}: output_dim: expected an even number, as many means as log-stds, got "
+                f"{self.output_dim}"
+            )
+
 
 def output_dim(config: Buildable) -> int:
     """Return the size of what a config's layer gives. Raises ValueError if the config does not say it."""

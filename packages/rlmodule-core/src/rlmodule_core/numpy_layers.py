@@ -44,7 +44,7 @@ class DenseLayer:
 
 @dataclass(frozen=True)
 class RunningNorm:
-    """`(x - mean) / deviation`, clipped; while nothing was counted x alone is."""
+    """`(x - mean) / deviation`, clipped; x itself while nothing was counted."""
 
     mean: npt.NDArray[np.float32]  # [n]
     var: npt.NDArray[np.float32]  # [n]
@@ -54,8 +54,9 @@ class RunningNorm:
 
     def __call__(self, x: Array) -> Array:
         """Return a new array, `[..., n]`."""
-        spread = self.var + np.float32(self.epsilon) if self.count > 0 else np.ones_like(self.var)
-        x = (x - self.mean) / np.sqrt(spread)
+        if not self.count:
+            return x.copy()
+        x = (x - self.mean) / np.sqrt(self.var + np.float32(self.epsilon))
         return np.minimum(np.maximum(x, -self.clip, out=x), self.clip, out=x)
 
 

@@ -41,6 +41,15 @@ def with_leaf(obs: Any, path: LeafPath, leaf: Any) -> Any:
     return parts if isinstance(obs, list) else tuple(parts)
 
 
+def path_text(path: LeafPath) -> str:
+    """Return a path as one would write it.
+
+    >>> path_text(("arm", 1))
+    '.arm[1]'
+    """
+    return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path)
+
+
 def map_leaves(function: Callable[[Any], Any], obs: Any) -> Any:
     """Return a nested observation with `function` applied to each leaf; a mapping becomes a dict.
 

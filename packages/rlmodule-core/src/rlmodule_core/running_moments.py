@@ -5,11 +5,16 @@ Source: Chan, Golub and LeVeque 1983, "Algorithms for computing the sample varia
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from rlmodule_core.nest import Nest
+from rlmodule_core.observation_parts import LeafPath, leaf_at, path_text
 
 Array = npt.NDArray[Any]
 
@@ -24,6 +29,33 @@ class Moments:
     mean: Array  # [*shape]
     var: Array  # [*shape], divided by n
     count: int
+
+
+def leaf_rows(leaves: Sequence[tuple[LeafPath, tuple[int, ...]]], obs: Nest) -> list[Array]:
+    """Return the rows `[N, *shape]` of each leaf, `[*batch, *shape]` in the observations.
+
+    Raises ValueError that lists every leaf that is missing, holds no numbers or has another shape.
+
+    >>> [rows.shape for rows in leaf_rows([(("a",), (2,))], {"a": np.zeros((4, 3, 2))})]
+    [(12, 2)]
+    """
+    found, problems = [], []
+    for path, shape in leaves:
+        where = f"obs{path_text(path)}"
+        try:
+            leaf = np.asarray(leaf_at(obs, path))
+        except (KeyError, IndexError, TypeError, ValueError):
+            problems.append(f"{where}: expected an array, found none")
+            continue
+        leading = leaf.ndim - len(shape)
+        if leaf.dtype.kind not in "fiub" or leading < 1 or leaf.shape[leading:] != tuple(shape):
+            expected = ", ".join(["...", *map(str, shape)])
+            problems.append(f"{where}: expected numbers [{expected}], got {leaf.dtype} {list(leaf.shape)}")
+            continue
+        found.append(leaf.reshape(math.prod(leaf.shape[:leading]), *shape))
+    if problems:
+        raise ValueError(f"update_normalizer: {'; '.join(problems)}; nothing was changed")
+    return found
 
 
 def updated_moments(old: Moments, rows: Array) -> Moments:

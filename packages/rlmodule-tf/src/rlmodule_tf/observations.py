@@ -18,7 +18,7 @@ from rlmodule_core import (
 from rlmodule_core.encoder_configs import leaf_at, with_leaf
 from rlmodule_core.nest import Nest
 from rlmodule_core.numpy_layers import RunningNorm
-from rlmodule_core.running_moments import Moments, updated_moments
+from rlmodule_core.running_moments import Moments, leaf_rows, updated_moments
 from rlmodule_tf.layers import TfLayer, TfMLPEncoder, _flat, generator, parameter
 
 
@@ -97,7 +97,7 @@ class TfNormalizer(TfLayer):
     """Observations minus their running mean, over their running deviation, clipped.
 
     The statistics are variables that do not train: they are in the state, and nothing but `update`
-    moves them.
+    moves them. Before the first one observations are as they came.
     """
 
     def __init__(self, config: NormalizerConfig) -> None:
@@ -112,10 +112,12 @@ class TfNormalizer(TfLayer):
         return obs
 
     def update(self, obs: Nest) -> None:
-        """Merge a batch of observations, NumPy arrays `[*batch, *shape]`; rows with a NaN are left out."""
-        for (path, shape), moments in zip(self.config.leaves, self.moments, strict=True):
-            rows = np.asarray(leaf_at(obs, path))
-            moments.update(rows.reshape(math.prod(rows.shape[: rows.ndim - len(shape)]), *shape))
+        """Merge a batch of observations, NumPy arrays `[*batch, *shape]`; rows with a NaN are left out.
+
+        Raises ValueError that lists every leaf that is missing or of another shape, and changes nothing.
+        """
+        for moments, rows in zip(self.moments, leaf_rows(self.config.leaves, obs), strict=True):
+            moments.update(rows)
 
     def running_norm(self) -> RunningNorm | None:
         """Return the same over copies of the statistics; None unless it is for one vector."""
@@ -136,9 +138,11 @@ class _Moments(TfLayer):
         self.count = tf.Variable(tf.zeros([], tf.int64), trainable=False)
 
     def __call__(self, x: tf.Tensor, config: NormalizerConfig) -> tf.Tensor:
-        spread = tf.where(self.count > 0, self.var + config.epsilon, tf.ones_like(self.var))
+        counted = self.count > 0  # else x stays as it is: nothing is known that it could be far from
+        spread = tf.where(counted, self.var + config.epsilon, tf.ones_like(self.var))
+        limit = tf.where(counted, tf.constant(config.clip, spread.dtype), math.inf)
         x = (tf.cast(x, self.mean.dtype) - self.mean) / tf.sqrt(spread)
-        return tf.clip_by_value(x, -config.clip, config.clip)
+        return tf.clip_by_value(x, -limit, limit)
 
     def update(self, rows: np.ndarray[Any, Any]) -> None:
         old = Moments(self.mean.numpy(), self.var.numpy(), int(self.count.numpy()))

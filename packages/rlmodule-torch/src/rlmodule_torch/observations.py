@@ -19,7 +19,7 @@ from rlmodule_core import (
 from rlmodule_core.encoder_configs import leaf_at, with_leaf
 from rlmodule_core.nest import Nest
 from rlmodule_core.numpy_layers import RunningNorm
-from rlmodule_core.running_moments import Moments, updated_moments
+from rlmodule_core.running_moments import Moments, leaf_rows, updated_moments
 from rlmodule_torch.arrays import as_array
 from rlmodule_torch.layers import TorchLayer, TorchMLPEncoder, generator, parameter
 
@@ -106,7 +106,8 @@ class TorchComplexEncoder(TorchLayer):
 class TorchNormalizer(TorchLayer):
     """Observations minus their running mean, over their running deviation, clipped.
 
-    The statistics are buffers: they are in the state, and nothing but `update` moves them.
+    The statistics are buffers: they are in the state, and nothing but `update` moves them. Before the first
+    one observations are as they came.
     """
 
     def __init__(self, config: NormalizerConfig) -> None:
@@ -121,12 +122,12 @@ class TorchNormalizer(TorchLayer):
         return obs
 
     def update(self, obs: Nest) -> None:
-        """Merge a batch of observations, NumPy arrays `[*batch, *shape]`; rows with a NaN are left out."""
-        for (path, shape), moments in zip(self.config.leaves, self.moments, strict=True):
-            rows = np.asarray(leaf_at(obs, path))
-            cast(_Moments, moments).update(
-                rows.reshape(math.prod(rows.shape[: rows.ndim - len(shape)]), *shape)
-            )
+        """Merge a batch of observations, NumPy arrays `[*batch, *shape]`; rows with a NaN are left out.
+
+        Raises ValueError that lists every leaf that is missing or of another shape, and changes nothing.
+        """
+        for moments, rows in zip(self.moments, leaf_rows(self.config.leaves, obs), strict=True):
+            cast(_Moments, moments).update(rows)
 
     def running_norm(self) -> RunningNorm | None:
         """Return the same over the very memory of the statistics; None unless it is one vector on the CPU."""
@@ -156,9 +157,11 @@ class _Moments(TorchLayer):
         self.register_buffer("count", torch.zeros((), dtype=torch.int64))
 
     def forward(self, x: Tensor, config: NormalizerConfig) -> Tensor:
-        spread = torch.where(self.count > 0, self.var + config.epsilon, 1.0)
+        counted = self.count > 0  # else x stays as it is: nothing is known that it could be far from
+        spread = torch.where(counted, self.var + config.epsilon, 1.0)
+        limit = torch.where(counted, config.clip, math.inf)
         x = (x.to(self.mean.dtype) - self.mean) / spread.sqrt()
-        return x.clamp(-config.clip, config.clip)
+        return x.clamp(-limit, limit)
 
     def update(self, rows: np.ndarray[Any, Any]) -> None:
         old = Moments(as_array(self.mean), as_array(self.var), int(self.count))
