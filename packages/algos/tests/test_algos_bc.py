@@ -33,6 +33,16 @@ def config(data: Any, **training: Any) -> BCConfig:
     return settings.offline_data(input_=data).debugging(seed=0)
 
 
+def test_nothing_is_burned_where_an_episode_begins_as_the_state_is_known_there(data: Any) -> None:
+    with config(data, model={**LSTM, "max_seq_len": 6, "burn_in": 2}).build() as algorithm:
+        batch = algorithm._data["default_policy"].feed.first(40)
+    begins, mask = batch["is_first"][:, 0], batch["mask"]
+    assert 0 < begins.sum() < len(begins)
+    assert not batch["is_first"][:, 1:].any()
+    np.testing.assert_array_equal(batch["loss_mask"][begins], mask[begins])
+    np.testing.assert_array_equal(batch["loss_mask"][~begins], mask[~begins] & (np.arange(6) >= 2))
+
+
 # --- every hyperparameter is live -------------------------------------------------------------
 
 CHANGES: list[tuple[dict[str, Any], dict[str, Any]]] = [

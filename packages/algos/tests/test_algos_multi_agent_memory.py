@@ -12,7 +12,7 @@ import pytest
 from gymnasium import spaces
 
 from rlmodule_algos import PPO, PPOConfig
-from rlmodule_algos.batching import Fragment, evaluate_fragment
+from rlmodule_algos.batching import Fragment, advantage_batch, evaluate_fragment
 from rlmodule_algos.envs import MultiAgentEnv, SyncMultiAgentVectorEnv
 from rlmodule_algos.frameworks import Framework
 from rlmodule_algos.sampling import MultiAgentEnvRunner, evaluate_agents
@@ -122,6 +122,26 @@ def test_only_steps_that_were_open_while_the_weights_moved_have_another_log_prob
                 assert difference.max() < 1e-4
             algorithm.train()
     assert opened > 0
+
+
+def test_a_step_that_was_open_while_the_weights_moved_is_learned_with_the_log_prob_it_was_drawn_with() -> (
+    None
+):
+    moved = 0
+    with built(use_lstm=True) as algorithm:
+        for _ in range(4):
+            still_open = set(algorithm.pool.runner._open)  # type: ignore[attr-defined]
+            for module_id, (fragment,) in algorithm.pool.sample(3 * 8).items():
+                said = evaluate_fragment(
+                    fragment, algorithm.get_module(module_id), algorithm.framework.bridge
+                )
+                batch = advantage_batch(fragment, said, gamma=0.99, lambda_=0.9)
+                learned = np.sort(batch["action_logp"][batch["loss_mask"]])
+                np.testing.assert_array_equal(learned, np.sort(fragment.action_logp[fragment.mask]))
+                if module_id in still_open:
+                    moved += int((gap(algorithm, module_id, fragment)[0] > 1e-3).sum())
+            algorithm.train()
+    assert moved > 0
 
 
 def test_values_are_those_of_a_pass_over_each_agents_own_observations_alone() -> None:

@@ -158,14 +158,14 @@ def test_a_batch_of_sequences_holds_each_step_that_counts_once_with_all_that_bel
     seen = []
     for sequence, position in np.argwhere(batch["loss_mask"]).tolist():
         assert batch["mask"][sequence, position]
-        assert position >= burn_in
+        assert position >= burn_in or batch["is_first"][sequence, 0]
         if env == "task":  # its observations repeat, so only the sums can be held against it
             continue
         place = by_obs[batch["obs"][sequence, position].tobytes()]
         seen.append(place)
         expected = {
             "actions": fragment.actions[place],
-            "action_logp": said.logp[place],
+            "action_logp": fragment.action_logp[place],
             "vf_preds": said.values[place],
             "advantages": advantages[place],
             "value_targets": advantages[place] + said.values[place],
@@ -234,7 +234,7 @@ def test_whatever_padding_holds_loss_and_gradient_are_the_same_bit_for_bit(
 
 def spoiled(name: str, column: Nest, batch: Batch, bad: float) -> Nest:
     """Put something else into the padding: other actions, numbers that would spoil every sum."""
-    padding = ~batch["mask"] if name in ("obs", "actions") else ~batch["loss_mask"]
+    padding = ~batch["mask"] if name in ("obs", "actions", "is_first") else ~batch["loss_mask"]
     if name == "action_dist_inputs":  # these must be some distribution's
         bad = 9.0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rlmodule_algos import PPOConfig
-from rlmodule_algos.batching import Fragment, SequenceIndex, sequence_index
+from rlmodule_algos.batching import Fragment, SequenceIndex, SequenceStarts, sequence_index
 from rlmodule_algos.learning import Limit
 from rlmodule_algos.learning.learner import minibatches
 from rlmodule_algos.sampling.recurrent_state import SequenceMarks
@@ -66,11 +67,13 @@ def fragment_of(case: Rows) -> Fragment:
     config = RLModuleConfig(model_config_dict={"max_seq_len": case.max_len, "burn_in": case.burn_in})
     marks = SequenceMarks(Remembering(config), len(lengths))
     truncated = np.zeros(shape, np.bool_)
+    fresh = np.arange(len(lengths)) % 2 == 0  # the other rows go on with an episode of the last fragment
     for t in range(shape[0]):
         there = np.flatnonzero(lengths > t)
-        marks.step(t, there, {"h": (100.0 * there + t)[:, None]})
+        marks.step(t, there, {"h": (100.0 * there + t)[:, None]}, fresh[there])
+        fresh[there] = False
         ended = np.array([row for row in there if case.ends[row][t]], np.int64)
-        truncated[t, ended] = True
+        truncated[t, ended] = fresh[ended] = True
         marks.restart(ended)
     number = 1.0 + np.arange(shape[0] * shape[1], dtype=np.float32).reshape(shape)
     index = np.argwhere(truncated)[::-1]  # in no order that anyone may rely on
@@ -119,7 +122,9 @@ def test_rows_are_cut_as_by_hand_and_no_sequence_holds_two_episodes(case: Rows) 
         assert index.lengths[k] == len(steps)
         assert index.time[k].tolist() == steps + [first] * (case.max_len - len(steps))
         assert index.mask[k].tolist() == [p < len(steps) for p in range(case.max_len)]
-        assert index.learned[k].tolist() == [case.burn_in <= p < len(steps) for p in range(case.max_len)]
+        begins = case.ends[row][first - 1] if first else row % 2 == 0
+        burned = 0 if begins else case.burn_in
+        assert index.learned[k].tolist() == [burned <= p < len(steps) for p in range(case.max_len)]
         assert (index.final[k] >= 0) == ends
         if ends:
             assert fragment.final_obs[index.final[k]].tolist() == [steps[-1], row]
@@ -138,11 +143,11 @@ def test_each_step_is_learned_once_and_with_a_burn_in_at_most_once(case: Rows) -
     assert not times[~fragment.mask].any()
     if case.burn_in == 0:
         assert (times[fragment.mask] == 1).all()
-    for row, ends in enumerate(case.ends):  # left out are the first few of an episode or of the row
-        since = 0
+    for row, ends in enumerate(case.ends):  # left out are the first few of a row that goes on
+        known = row % 2 == 0
         for t, end in enumerate(ends):
-            assert times[t, row] == (since >= case.burn_in)
-            since = 0 if end else since + 1
+            assert times[t, row] == (known or t >= case.burn_in)
+            known |= end
 
 
 @settings(max_examples=150, deadline=None)
@@ -162,6 +167,22 @@ def test_of_a_step_in_two_sequences_the_value_behind_the_burn_in_is_kept() -> No
     assert index.time.tolist() == [[0, 1, 2, 3], [2, 3, 4, 5], [4, 5, 4, 4]]
     named = 10.0 * np.arange(3)[:, None] + np.arange(4)
     assert index.scatter(named, (6, 1)).ravel().tolist() == [0, 1, 2, 3, 12, 13]
+
+
+def test_a_sequence_ends_where_the_next_is_anew_so_that_no_step_is_learned_twice() -> None:
+    """The first step was open while the weights moved, so the second one begins in a state of its own."""
+    fragment = fragment_of(Rows([[False] * 5], max_len=4, burn_in=0))
+    starts = SequenceStarts(
+        index=np.array([[0, 0], [1, 0]]),
+        state={"h": np.zeros((2, 1))},
+        begins=np.array([True, False]),
+        anew=np.array([True, True]),
+        max_len=4,
+    )
+    index = sequence_index(replace(fragment, sequences=starts))
+    assert index.lengths.tolist() == [1, 4]
+    assert index.time[index.learned].tolist() == [0, 1, 2, 3, 4]
+    assert index.final.tolist() == [-1, -1]
 
 
 def test_a_fragment_of_a_stateless_module_has_no_sequences_to_cut() -> None:

@@ -231,6 +231,7 @@ def test_the_first_steps_of_a_longer_sequence_make_the_state_and_carry_no_gradie
 ) -> None:
     plain, burning = build(config), build(replace(config, burn_in=2))
     obs, given, real, first = observations(), states(config), real_steps(), first_steps()
+    first[:, :2] = False  # no episode begins in the burn-in
     whole = call(plain, obs, given, real, first)
     _, middle = call(plain, obs[:, :2], given, real[:, :2], first[:, :2])
 
@@ -243,6 +244,24 @@ def test_the_first_steps_of_a_longer_sequence_make_the_state_and_carry_no_gradie
         assert len(gradients(burning, obs[:, :steps], given, None, None)) == len(expected)
 
 
+@both_cells
+def test_where_an_episode_begins_in_the_burn_in_it_learns_from_there_on(
+    config: RecurrentEncoderConfig,
+) -> None:
+    plain, burning = build(config), build(replace(config, burn_in=2))
+    obs, given, real, first = observations(), states(config), real_steps(), np.zeros((B, T), bool)
+    first[0, 0] = first[1, 1] = real[:2, :2] = True
+    require_close(call(burning, obs, given, real, first), call(plain, obs, given, real, first))
+
+    def moved(encoder: Any, row: int, begin: int) -> list[Any]:
+        one, steps = slice(row, row + 1), slice(begin, None)
+        state = {name: part[one] for name, part in given.items()}
+        return list(gradients(encoder, obs[one, steps], state, real[one, steps], first[one, steps]).values())
+
+    require_close(moved(burning, 0, 0), moved(plain, 0, 0))
+    require_close(moved(Second(burning), 1, 0), moved(plain, 1, 1))
+
+
 class Tail(nn.Module):
     """The outputs behind the burn-in."""
 
@@ -253,6 +272,14 @@ class Tail(nn.Module):
     def forward(self, *args: Any) -> Any:
         features, state = self.encoder(*args)
         return features[:, 2:], state
+
+
+class Second(Tail):
+    """The outputs from the second step on."""
+
+    def forward(self, *args: Any) -> Any:
+        features, state = self.encoder(*args)
+        return features[:, 1:], state
 
 
 class Head(Tail):

@@ -46,8 +46,9 @@ class TfRecurrentEncoder(TfLayer):
     ) -> tuple[tf.Tensor, States]:
         """Return the features `[B, T, H]` and the state behind the last real step, all in one pass.
 
-        The first `burn_in` steps of a longer sequence make the state, but carry no gradient. Raises
-        ValueError if `mask` or `is_first` has another shape than the steps.
+        The first `burn_in` steps of a longer sequence make the state, but carry no gradient. Where an episode
+        begins in them they do from then on, as the state is known. Raises ValueError if `mask` or `is_first`
+        has another shape than the steps.
         """
         leaf = first_leaf(obs)
         for name, flags in (("mask", mask), ("is_first", is_first)):
@@ -58,17 +59,21 @@ class TfRecurrentEncoder(TfLayer):
             obs = map_leaves(lambda leaf: _zero_unless(mask, leaf), obs)
         x, initial = self._encode(obs), self.initial_state()
         state = {name: tf.cast(state[name], x.dtype) for name in initial}
-        features, state = self.rnn(x, state, initial, real=mask, first=is_first, burnt=self._burnt(x))
+        features, state = self.rnn(
+            x, state, initial, real=mask, first=is_first, burnt=self._burnt(x, is_first)
+        )
         return features if mask is None else _zero_unless(mask, features), state
 
-    def _burnt(self, x: tf.Tensor) -> tf.Tensor | None:
-        """Return `[B, T]`, True in the steps of the burn-in; none where there are no more than these."""
+    def _burnt(self, x: tf.Tensor, is_first: tf.Tensor | None) -> tf.Tensor | None:
+        """Return `[B, T]`, True in steps of the burn-in; none where there are no more than these."""
         burn_in, steps = self.config.burn_in, x.shape[1]
         if not burn_in or (steps is not None and steps <= burn_in):
             return None
         rows, count = tf.unstack(tf.shape(x)[:2])
         burnt = (tf.range(count) < burn_in) & (count > burn_in)
         by_row: tf.Tensor = tf.broadcast_to(burnt, [rows, count])
+        if is_first is not None:
+            by_row &= tf.cumsum(tf.cast(is_first, tf.int32), axis=1) == 0
         return by_row
 
     def _encode(self, obs: Nest) -> tf.Tensor:

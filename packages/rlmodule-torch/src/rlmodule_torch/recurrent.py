@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import nullcontext
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -55,9 +56,10 @@ class TorchRecurrentEncoder(TorchLayer):
     ) -> tuple[Tensor, States]:
         """Return the features `[B, T, H]` and the state behind the last real step, all in one pass.
 
-        The first `burn_in` steps of a longer sequence make the state, but carry no gradient. Where there are
-        no rows or no steps there are no features, and the state stays. Raises ValueError if `mask` or
-        `is_first` has another shape than the steps.
+        The first `burn_in` steps of a longer sequence make the state, but carry no gradient. Where an episode
+        begins in them they do from then on, as the state is known. Where there are no rows or no steps there
+        are no features, and the state stays. Raises ValueError if `mask` or `is_first` has another shape
+        than the steps.
         """
         sizes = first_leaf(obs).shape[:2]
         for name, flags in (("mask", mask), ("is_first", is_first)):
@@ -70,8 +72,12 @@ class TorchRecurrentEncoder(TorchLayer):
         burn_in = self.config.burn_in
         if not 0 < burn_in < sizes[1]:
             return self._run(sizes, obs, state, mask, is_first)
-        with torch.no_grad():
+        with torch.no_grad() if is_first is None else nullcontext():
             start, state = self._run(*_times(slice(burn_in), obs, state, mask, is_first))
+        if is_first is not None:
+            known = is_first[:, :burn_in].int().cumsum(dim=1)[..., None] > 0
+            start = torch.where(known, start, start.detach())
+            state = {name: torch.where(known[:, -1], part, part.detach()) for name, part in state.items()}
         rest, state = self._run(*_times(slice(burn_in, None), obs, state, mask, is_first))
         return torch.cat([start, rest], dim=1), state
 

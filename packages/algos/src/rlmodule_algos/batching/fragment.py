@@ -19,13 +19,16 @@ IntArray = npt.NDArray[np.int64]
 class SequenceStarts:
     """Where the sequences of a stateful module begin, and in which state.
 
-    A sequence runs for `max_len` steps, or to the end of its episode or row, whichever comes first. With
-    a burn-in the next one begins that much before its end, so that every step but the first few of an
-    episode or row is behind a burn-in once.
+    A sequence runs for `max_len` steps, or to the end of its episode or row or to where the next one is
+    `anew`, whichever comes first. With a burn-in the next one begins that much before its end, so that every
+    step is behind a burn-in once, but for the first few of a sequence that is anew in the middle of an
+    episode: where an episode `begins` the state is known, and nothing is burned.
     """
 
     index: IntArray  # [S, 2] the (t, b) of each first step
     state: Nest  # [S, ...] before it
+    begins: BoolArray  # [S] it is the first step of an episode
+    anew: BoolArray  # [S] it does not go on with the sequence before it
     max_len: int
     burn_in: int = 0
 
@@ -103,6 +106,8 @@ def without_holes(fragment: Fragment, holes: BoolArray) -> Fragment:
             starts,
             index=moved(starts.index[kept]),
             state=map_nest(lambda array: array[kept], starts.state),
+            begins=starts.begins[kept],
+            anew=starts.anew[kept],
         )
     return replace(
         fragment,

@@ -46,7 +46,7 @@ def advantage_batch(
     columns: dict[str, Nest] = {
         Columns.OBS: map_nest(lambda array: array[:-1], fragment.obs),
         Columns.ACTIONS: fragment.actions,
-        Columns.ACTION_LOGP: evaluation.logp,
+        Columns.ACTION_LOGP: fragment.action_logp,  # of a step that was open, the weights moved since
         Columns.VF_PREDS: evaluation.values,
         Columns.ADVANTAGES: advantages,
         Columns.VALUE_TARGETS: advantages + evaluation.values,
@@ -71,6 +71,8 @@ def _sequences(columns: dict[str, Nest], index: SequenceIndex, fragment: Fragmen
     batch = {name: index.gather(column) for name, column in columns.items()}
     batch[Columns.STATE_IN] = None if starts is None else starts.state
     batch[Columns.MASK], batch[Columns.LOSS_MASK] = index.mask, index.learned
+    if index.begins is not None:  # tells the module where it must not burn in
+        batch[Columns.IS_FIRST] = index.begins
     kept: npt.NDArray[np.bool_] = index.learned.max(axis=1)
     return batch if kept.all() else {name: rows_of(column, kept) for name, column in batch.items()}
 

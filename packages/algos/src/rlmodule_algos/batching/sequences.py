@@ -23,6 +23,7 @@ class SequenceIndex:
     row: IntArray  # [S, 1]
     lengths: IntArray  # [S], at least 1
     learned: BoolArray  # [S, L] real steps behind the burn-in, each step of the fragment at most once
+    begins: BoolArray | None  # [S, L] the first step of an episode; None: no burn-in, so nobody asks
     final: IntArray  # [S] the place in `final_obs` of what followed the last step; -1: the episode goes on
 
     @property
@@ -59,29 +60,34 @@ def sequence_index(fragment: Fragment) -> SequenceIndex:
     if starts is None:
         raise ValueError("sequence_index: the fragment has no sequences, as its module was stateless")
     first, row = starts.index.T
-    end, final = _episode_ends(fragment)
+    end, final = _episode_ends(fragment, starts.index[starts.anew & (first > 0)])
     stop = np.minimum(first + starts.max_len, np.minimum(end[first, row] + 1, fragment.lengths[row]))
     lengths = stop - first
     position = np.arange(starts.max_len)
     real = position < lengths[:, None]
-    learned = real & (position >= starts.burn_in)
+    learned = real & (starts.begins[:, None] | (position >= starts.burn_in))
     last = stop - 1
     return SequenceIndex(
         time=np.where(real, first[:, None] + position, first[:, None]),
         row=row[:, None],
         lengths=lengths,
         learned=learned,
+        begins=starts.begins[:, None] & (position == 0) if starts.burn_in else None,
         final=np.where(end[first, row] == last, final[last, row], -1),
     )
 
 
-def _episode_ends(fragment: Fragment) -> tuple[IntArray, IntArray]:
-    """Return, `[T, B]` each, when the episode of a step ends (T: not in here), and where its final obs is."""
+def _episode_ends(fragment: Fragment, anew: IntArray) -> tuple[IntArray, IntArray]:
+    """Return, `[T, B]` each, when a step's episode ends (T: not in here), and where its final obs is.
+
+    Where a sequence is anew in the middle of an episode, that ends too, without a final observation.
+    """
     steps, rows = fragment.rewards.shape
     end = np.full((steps + 1, rows), steps)
     final = np.full((steps, rows), -1)
     time, row = fragment.final_index.T
     end[time, row] = time
+    end[anew[:, 0] - 1, anew[:, 1]] = anew[:, 0] - 1
     final[time, row] = np.arange(len(time))
     for t in range(steps - 1, -1, -1):
         end[t] = np.minimum(end[t], end[t + 1])

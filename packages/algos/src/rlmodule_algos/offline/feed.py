@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from rlmodule_algos.frameworks import Bridge
 from rlmodule_algos.offline.episode import OfflineEpisode
-from rlmodule_algos.offline.stacking import stack_sequences, stack_steps
+from rlmodule_algos.offline.stacking import cut_into_sequences, stack_steps
+from rlmodule_algos.sampling.recurrent_state import MAX_SEQ_LEN
 from rlmodule_core import Columns, RLModule
 from rlmodule_core.nest import Nest, leaves, map_nest
 
@@ -29,6 +30,11 @@ class Shuffled:
         self._drawn_from = self._rng.bit_generator.state
         self._order = self._rng.permutation(self._size)
         self._next = 0
+
+    @property
+    def begins(self) -> bool:
+        """Whether the next one taken is the first of an epoch."""
+        return self._next == 0
 
     def take(self, count: int) -> IntArray:
         """Return the next `count`, or what the epoch has left."""
@@ -97,30 +103,34 @@ class SequenceFeed:
     """Whole episodes of a stateful module, cut into sequences `[S, L, ...]`.
 
     Data has no states. They are found by running the module as it is now over each episode, so that every
-    sequence begins in the state that acting would have there.
+    sequence begins in the state that acting would have there. With a burn-in sequences overlap, so that
+    every step is learned from; an episode's first steps need none, as the state is known.
     """
 
     def __init__(
         self, episodes: Sequence[OfflineEpisode], module: RLModule, bridge: Bridge, seed: int
     ) -> None:
         settings = {} if module.config is None else module.config.model_config_dict
+        columns = stack_steps(episodes)
+        self._columns = {name: columns[name] for name in (Columns.OBS, Columns.ACTIONS)}
         self._burn_in = int(settings.get("burn_in", 0))
-        self._sequences = stack_sequences(episodes, int(settings.get("max_seq_len", 20)))
-        self._first = np.flatnonzero(self._sequences.is_start)  # [E] of each episode
-        self._count = np.diff(self._first, append=len(self._sequences.is_start))
-        self._lengths = np.array([episode.num_steps for episode in episodes])
+        max_len = int(settings.get("max_seq_len", MAX_SEQ_LEN))
+        self._stride = max_len - self._burn_in
+        self._lengths = np.array([episode.num_steps for episode in episodes])  # [E]
+        self._cut = cut_into_sequences(self._lengths, max_len, self._burn_in)
+        self._first = np.flatnonzero(self._cut.is_start)  # [E] the first sequence of each episode
         self._module, self._bridge = module, bridge
-        self._shuffled = Shuffled(len(self._first), seed)
+        self._shuffled = Shuffled(len(self._lengths), seed)
 
     def next(self, num_steps: int) -> dict[str, Nest]:
         """Return the sequences of the next episodes."""
         drawn, steps = [], 0
         while steps < num_steps:
             (episode,) = self._shuffled.take(1)
-            if episode in drawn:  # a new epoch
-                break
             drawn.append(episode)
             steps += int(self._lengths[episode])
+            if self._shuffled.begins:
+                break
         return self._batch(np.array(drawn))
 
     def first(self, num_steps: int) -> dict[str, Nest]:
@@ -129,27 +139,31 @@ class SequenceFeed:
         return self._batch(np.arange(min(enough, len(self._lengths))))
 
     def _batch(self, episodes: IntArray) -> dict[str, Nest]:
-        rows = np.concatenate([self._first[e] + np.arange(self._count[e]) for e in episodes])
-        columns = self._sequences.columns
-        mask = self._sequences.mask[rows]
-        batch = {
-            name: map_nest(lambda leaf: leaf[rows], columns[name]) for name in (Columns.OBS, Columns.ACTIONS)
-        }
-        batch[Columns.STATE_IN] = self._states(batch[Columns.OBS], mask, self._count[episodes])
+        counts = self._cut.counts[episodes]
+        rows = np.concatenate([self._first[e] + np.arange(self._cut.counts[e]) for e in episodes])
+        steps, mask = self._cut.steps[rows], self._cut.mask[rows]
+        batch = {name: map_nest(lambda leaf: leaf[steps], column) for name, column in self._columns.items()}
+        batch[Columns.STATE_IN] = self._states(batch[Columns.OBS], counts)
         batch[Columns.MASK] = mask
-        batch[Columns.LOSS_MASK] = mask & (np.arange(mask.shape[1]) >= self._burn_in)
+        starts, position = self._cut.is_start[rows][:, None], np.arange(mask.shape[1])
+        batch[Columns.LOSS_MASK] = mask & (starts | (position >= self._burn_in))
+        if self._burn_in:  # tells the module where it must not burn in, as the state is known
+            batch[Columns.IS_FIRST] = starts & (position == 0)
         return batch
 
-    def _states(self, obs: Nest, mask: npt.NDArray[np.bool_], counts: IntArray) -> Nest:
-        """Return the state before each sequence, `[S, ...]`; those of an episode follow one another."""
+    def _states(self, obs: Nest, counts: IntArray) -> Nest:
+        """Return the state before each sequence, `[S, ...]`; those of an episode follow one another.
+
+        What leads from one to the next are the steps between their beginnings, all of them real.
+        """
         first = np.cumsum(counts) - counts
-        states = map_nest(lambda leaf: np.stack([leaf] * len(mask)), self._module.get_initial_state())
+        states = map_nest(lambda leaf: np.stack([leaf] * int(counts.sum())), self._module.get_initial_state())
+        obs = map_nest(lambda leaf: leaf[:, : self._stride], obs)
         for piece in range(int(counts.max()) - 1):
             rows = first[counts > piece + 1] + piece
-            columns = {Columns.OBS: obs, Columns.STATE_IN: states, Columns.MASK: mask}
             batch = {
                 name: self._bridge.to_tensors(map_nest(lambda leaf: leaf[rows], column), self._module.device)  # noqa: B023
-                for name, column in columns.items()
+                for name, column in ((Columns.OBS, obs), (Columns.STATE_IN, states))
             }
             after = self._bridge.call(self._module, "forward_inference", batch)[Columns.STATE_OUT]
             for state, leaf in zip(leaves(states), leaves(self._bridge.to_numpy(after)), strict=True):

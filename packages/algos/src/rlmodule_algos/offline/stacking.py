@@ -15,6 +15,7 @@ from rlmodule_core.nest import Nest, map_nest
 
 Array = npt.NDArray[Any]
 BoolArray = npt.NDArray[np.bool_]
+IntArray = npt.NDArray[np.int64]
 
 
 class Sequences(NamedTuple):
@@ -51,22 +52,43 @@ def stack_sequences(episodes: Sequence[OfflineEpisode], max_seq_len: int) -> Seq
     _require_episodes("stack_sequences", episodes)
     if max_seq_len < 1:
         raise ValueError(f"max_seq_len must be at least 1, got {max_seq_len}")
-    lengths = np.array([episode.num_steps for episode in episodes])
-    pieces = -(-lengths // max_seq_len)
-    is_start = np.zeros(pieces.sum(), np.bool_)
-    is_start[np.cumsum(pieces) - pieces] = True
-    slots = np.arange(pieces.max() * max_seq_len)
-    mask = np.concatenate(
-        [slots[: count * max_seq_len] < length for count, length in zip(pieces, lengths, strict=True)]
-    )
+    cut = cut_into_sequences(np.array([episode.num_steps for episode in episodes]), max_seq_len)
 
     def placed(steps: Array) -> Array:
-        column = np.zeros((len(mask), *steps.shape[1:]), steps.dtype)
-        column[mask] = steps
-        return column.reshape(-1, max_seq_len, *steps.shape[1:])
+        column = steps[cut.steps]
+        column[~cut.mask] = 0
+        return column
 
     columns = {name: map_nest(placed, column) for name, column in stack_steps(episodes).items()}
-    return Sequences(columns, mask.reshape(-1, max_seq_len), is_start)
+    return Sequences(columns, cut.mask, cut.is_start)
+
+
+class Cut(NamedTuple):
+    """Where the steps of S sequences, of L steps at most, stand among all steps of all episodes."""
+
+    steps: IntArray  # [S, L]; behind the real steps: that of the first
+    mask: BoolArray  # [S, L] True on real steps
+    is_start: BoolArray  # [S] True for the first of each episode
+    counts: IntArray  # [E] sequences of each episode, which follow one another
+
+
+def cut_into_sequences(lengths: IntArray, max_seq_len: int, burn_in: int = 0) -> Cut:
+    """Cut episodes of these `lengths`, `[E]`, each from its start.
+
+    Every sequence but an episode's first begins `burn_in` steps before the one before it ends, so that each
+    step is behind a burn-in, or in a first sequence, exactly once.
+
+    >>> cut_into_sequences(np.array([5, 2]), max_seq_len=3, burn_in=1).steps.tolist()
+    [[0, 1, 2], [2, 3, 4], [5, 6, 5]]
+    """
+    stride = max_seq_len - burn_in
+    counts = 1 + np.maximum(-(-(lengths - max_seq_len) // stride), 0)
+    episode = np.repeat(np.arange(len(lengths)), counts)  # [S]
+    number = np.arange(len(episode)) - (np.cumsum(counts) - counts)[episode]  # [S] within its episode
+    begin, position = number * stride, np.arange(max_seq_len)
+    mask = begin[:, None] + position < lengths[episode][:, None]
+    first = ((np.cumsum(lengths) - lengths)[episode] + begin)[:, None]
+    return Cut(np.where(mask, first + position, first), mask, number == 0, counts)
 
 
 def _require_episodes(where: str, episodes: Sequence[OfflineEpisode]) -> None:

@@ -45,7 +45,7 @@ class ActLog:
         self._acted: list[Acted] = []
         self._inputs: list[Array] = []  # parameters of the distributions, or log-probs where there are none
         self._marks = SequenceMarks(module, num_pairs) if module.is_stateful() else None
-        self._before: Nest = None  # [P, ...] the state before the last step of each pair
+        self._before: Nest = None  # [P, ...] state and freshness before the last step of each pair
         self._carried = None if open_steps is None else open_steps.rewards
         if open_steps is not None:
             self.act(-1, open_steps.acted)
@@ -56,10 +56,10 @@ class ActLog:
         """Keep what was done at a step of the fragment."""
         self._times.append(time)
         self._inputs.append(np.array(acted(step.draw), np.float32))  # the module may use its memory again
-        if self._marks is not None:
-            self._marks.step(time, step.pairs, step.state)
-            self._write_before(step)
-            step = step._replace(state=None)
+        if self._marks is not None and step.fresh is not None:
+            self._marks.step(time, step.pairs, step.state, step.fresh)
+            self._write_before(step.pairs, (step.state, step.fresh))
+            step = step._replace(state=None, fresh=None)
         self._acted.append(step)
 
     def step(self, ended: BoolArray) -> None:
@@ -143,6 +143,8 @@ class ActLog:
         return SequenceStarts(
             index=rows.index[events[kept]],
             state=map_nest(lambda leaf: leaf[kept], starts.state),
+            begins=starts.begins[kept],
+            anew=starts.anew[kept],
             max_len=starts.max_len,
             burn_in=starts.burn_in,
         )
@@ -156,16 +158,16 @@ class ActLog:
         obs, actions = (map_nest(lambda column: column[events], part) for part in (done.obs, done.actions))
         inputs, flat = done.inputs[events], done.distribution
         draw = Draw(actions, None, inputs) if flat is None else Draw(actions, flat.with_inputs(inputs), None)
-        state = None if self._marks is None else map_nest(lambda leaf: leaf[pairs], self._before)
-        return OpenSteps(Acted(pairs, obs, draw, state), done.rewards[events])
+        before = () if self._marks is None else map_nest(lambda leaf: leaf[pairs], self._before)
+        return OpenSteps(Acted(pairs, obs, draw, *before), done.rewards[events])
 
-    def _write_before(self, step: Acted) -> None:
+    def _write_before(self, pairs: IntArray, before: Nest) -> None:
         if self._before is None:
             self._before = map_nest(
-                lambda leaf: np.zeros((self._num_pairs, *leaf.shape[1:]), leaf.dtype), step.state
+                lambda leaf: np.zeros((self._num_pairs, *leaf.shape[1:]), leaf.dtype), before
             )
-        for column, leaf in zip(leaves(self._before), leaves(step.state), strict=True):
-            column[step.pairs] = leaf
+        for column, leaf in zip(leaves(self._before), leaves(before), strict=True):
+            column[pairs] = leaf
 
 
 @dataclass(frozen=True)

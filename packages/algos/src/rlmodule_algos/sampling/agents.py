@@ -36,7 +36,8 @@ class Acted(NamedTuple):
     pairs: IntArray  # [N]
     obs: Nest  # [N, ...]
     draw: Draw
-    state: Nest  # [N, ...] before the step, of a stateful module
+    state: Nest = None  # [N, ...] before the step, of a stateful module
+    fresh: BoolArray | None = None  # [N] whose episode begins with it, of a stateful module
 
 
 class Agents:
@@ -79,11 +80,14 @@ class Agents:
         for code, pairs in self._by_module():
             module_id = self.module_ids[code]
             obs, actor = self._pairs.gather(self._obs, pairs), actors[module_id]
-            state = self._state_of(module_id).rows(pairs) if actor.is_stateful else None
-            draw = actor.act(obs, state, explore=explore)
             if actor.is_stateful:
-                self._state_of(module_id).write(pairs, draw.state)
-            done[module_id] = Acted(pairs, obs, draw, state)
+                carried = self._state_of(module_id)
+                state, fresh = carried.rows(pairs), carried.fresh[pairs]
+                draw = actor.act(obs, state, explore=explore)
+                carried.write(pairs, draw.state)
+                done[module_id] = Acted(pairs, obs, draw, state, fresh)
+            else:
+                done[module_id] = Acted(pairs, obs, actor.act(obs, explore=explore))
         return self._pairs.actions([(acted.pairs, acted.draw.actions) for acted in done.values()]), done
 
     def _by_module(self) -> list[tuple[int, IntArray]]:

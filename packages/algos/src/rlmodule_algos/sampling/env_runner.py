@@ -71,9 +71,8 @@ class EnvRunner:
         marks = None if state is None else SequenceMarks(self.module, stream.num_envs)
         recorder = Recorder(num_steps, stream.num_envs, marks)
         for _ in range(num_steps):
-            before = None if state is None else state.now
-            draw = actor.act(stream.obs, before, explore=True)
-            recorder.act(stream.obs, draw, before)
+            draw = actor.act(stream.obs, None if state is None else state.now, explore=True)
+            recorder.act(stream.obs, draw, state)
             begin = perf_counter()
             transition = stream.step(for_env(draw.actions))
             env_seconds += perf_counter() - begin

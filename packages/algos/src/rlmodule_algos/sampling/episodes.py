@@ -101,18 +101,19 @@ class AgentEpisodeTracker:
     """The same for environments of many agents: an episode's return is that of all its agents together.
 
     `module_returns` has the returns of single agents, by the module that acted for them. With `once` only
-    the first episode of each environment counts.
+    the first episode of each environment counts, and all of them are kept: of a window, the short ones
+    that end first would drop out.
     """
 
     def __init__(self, num_envs: int, num_agents: int, *, window: int = 100, once: bool = False) -> None:
-        self._window = window
+        self._window = None if once else window
         self._once = once
         self.playing = np.ones(num_envs, np.bool_)  # False, with `once`, after the first episode
         self._num_agents = num_agents
         self._returns = np.zeros(num_agents * num_envs)  # of the open episode of each agent
         self._totals = np.zeros(num_envs)  # of the open episode of each environment
         self._lengths = np.zeros(num_envs, np.int64)
-        self.recent: deque[Episode] = deque(maxlen=window)
+        self.recent: deque[Episode] = deque(maxlen=self._window)
         self._module_returns: dict[str, deque[float]] = {}
         self._num_agent_steps: dict[str, int] = {}
         self.num_episodes = 0
@@ -162,7 +163,7 @@ class AgentEpisodeTracker:
         over: BoolArray,  # [T, n]
         module_ids: Sequence[str],
     ) -> None:
-        """Count the returns of single agents that left; those of who never acted are dropped with the episode."""
+        """Count the returns of single agents that left; who never acted has none."""
         ends = ended | np.tile(over, self._num_agents)
         times, pairs, returns, self._returns = _summed(rewards, ends, self._returns)
         codes = np.where(ended[times, pairs], log.module_of[times, pairs], -1)

@@ -11,7 +11,7 @@ from rlmodule_algos.batching import Fragment
 from rlmodule_algos.batching.fragment import without_holes
 from rlmodule_algos.envs import Transition
 from rlmodule_algos.sampling.acting import Draw
-from rlmodule_algos.sampling.recurrent_state import SequenceMarks
+from rlmodule_algos.sampling.recurrent_state import CarriedState, SequenceMarks
 from rlmodule_core.nest import Nest, leaves, map_nest
 
 Array = npt.NDArray[Any]
@@ -43,10 +43,10 @@ class Recorder:
         # one column serves both: the distributions' parameters, or the log-probs where there are none
         self._acted = np.empty((steps, *acted(draw).shape), np.float32)
 
-    def act(self, obs: Nest, draw: Draw, state: Nest = None) -> None:
+    def act(self, obs: Nest, draw: Draw, state: CarriedState | None = None) -> None:
         """Record what is acted on, before the environment may overwrite it, and the actions drawn.
 
-        `state` `[B, ...]` is that of a stateful module before the step.
+        `state` is that of a stateful module before the step.
         """
         t = self._t
         if t == 0:
@@ -56,8 +56,8 @@ class Recorder:
         for column, leaf in zip(self._action_leaves, leaves(draw.actions), strict=True):
             column[t] = leaf
         self._acted[t] = acted(draw)
-        if self._marks is not None:
-            self._marks.step(t, self._rows, state)
+        if self._marks is not None and state is not None:
+            self._marks.step(t, self._rows, state.now, state.fresh)
 
     def step(self, transition: Transition) -> None:
         """Record what came of the actions."""

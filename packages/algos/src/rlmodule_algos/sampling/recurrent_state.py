@@ -22,6 +22,7 @@ class CarriedState:
 
     def __init__(self, module: RLModule, num_rows: int) -> None:
         self._initial = module.get_initial_state()
+        self.fresh = np.ones(num_rows, np.bool_)  # [B] rows whose episode begins with the next step
         self.now: Nest = map_nest(
             lambda leaf: np.repeat(np.asarray(leaf)[None], num_rows, axis=0), self._initial
         )
@@ -29,6 +30,7 @@ class CarriedState:
     def advance(self, state: Nest, begins: Array | None = None) -> None:
         """Take over the state after a step; rows where an episode `begins` next start afresh."""
         self.now = map_nest(np.array, state) if begins is None else self._reset(state, begins)
+        self.fresh = np.zeros_like(self.fresh) if begins is None else begins
 
     def write(self, rows: Array, state: Nest) -> None:
         """Take over the state of some rows."""
@@ -38,10 +40,12 @@ class CarriedState:
             return column
 
         map_nest(written, self.now, state)
+        self.fresh[rows] = False
 
     def restart(self, rows: Array) -> None:
         """Let some rows, by index or mask, start afresh."""
         self.now = self._reset(self.now, rows)
+        self.fresh[rows] = True
 
     def rows(self, rows: Array) -> Nest:
         """Return copies of the states of some rows."""
@@ -68,16 +72,20 @@ class SequenceMarks:
         self._age = np.zeros(num_rows, np.int64)  # steps since the last mark; 0: a sequence begins
         self._index: list[Array] = []
         self._states: list[Nest] = []
+        self._flags: list[Array] = []  # [2, N] an episode begins, anew
 
-    def step(self, time: int | Array, rows: Array, state: Nest) -> None:
-        """Note which rows' sequences begin with the step at `time`, of all or of each, in which `state`."""
+    def step(self, time: int, rows: Array, state: Nest, fresh: Array) -> None:
+        """Note which of these rows' sequences begin with the step at `time`, in which `state`.
+
+        `fresh` says whose episode begins, too.
+        """
         age = self._age[rows]
         begin = (age == 0) | (age == self._stride)
         self._age[rows] = np.where(begin, 1, age + 1)
         if begin.any():
-            times = np.broadcast_to(time, rows.shape)[begin]
-            self._index.append(np.stack([times, rows[begin]], axis=1))
+            self._index.append(np.stack([np.full(begin.sum(), time), rows[begin]], axis=1))
             self._states.append(map_nest(lambda leaf: leaf[begin], state))
+            self._flags.append(np.stack([fresh[begin], age[begin] == 0]))
 
     def restart(self, rows: Array) -> None:
         """Let a sequence begin with the next step of these rows, by index or mask."""
@@ -85,9 +93,12 @@ class SequenceMarks:
 
     def finish(self) -> SequenceStarts:
         """Return all marks."""
+        begins, anew = np.concatenate(self._flags, axis=1)
         return SequenceStarts(
             index=np.concatenate(self._index),
             state=map_nest(lambda *parts: np.concatenate(parts), *self._states),
+            begins=begins,
+            anew=anew,
             max_len=self._max_len,
             burn_in=self._burn_in,
         )
