@@ -1,6 +1,6 @@
 """Runners are killed at random moments, twenty times a run, and the run neither notices nor forgets.
 
-Takes one to two minutes an algorithm: `hatch run test tests/chaos -m long -s`.
+Takes one to three minutes an algorithm: `hatch run test tests/chaos/test_chaos_kills.py -m long -s`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,13 @@ from rlmodule_algos.execution.messages import Receipt
 
 KILLS = 20
 STEPS = 200_000
-LEARNED = 400.0  # mean return of the last 100 episodes
+LEARNED = 400.0  # mean return of 20 greedy episodes
+PROMISING = 300.0  # mean return of the last 100 episodes, from which on those are played
+WITHIN = {
+    PPOConfig: 150_000,
+    ImpalaConfig: 300_000,
+    APPOConfig: 400_000,
+}  # env steps, as where nobody is killed
 RUNNERS = 4
 SEED = 0
 
@@ -91,34 +98,46 @@ def balanced(health: dict[str, int]) -> bool:
     )
 
 
-def run(algorithm: Algorithm[AlgorithmConfig], killer: Killer) -> tuple[dict[str, int], float]:
+def run(algorithm: Algorithm[AlgorithmConfig], killer: Killer) -> tuple[dict[str, int], int]:
     """Train until the steps are done, every runner that was killed is back, and enough is learned.
 
-    The learning may take twice the steps; returns the health at the end and the best mean return.
+    Returns the health at the end, and after how many steps the threshold was reached; fails where that
+    takes more than it may.
     """
-    best = 0.0
+    learned_at = 0
+    within = WITHIN[type(algorithm.config)]
     while True:
         result = algorithm.train()
         health: dict[str, int] = result["fault_tolerance"]
         assert balanced(health)
         whole = health["num_healthy_env_runners"] == RUNNERS and killer.killed == KILLS
         steps = result["env_runners"]["num_env_steps_sampled_lifetime"]
-        mean = result["env_runners"]["episode_return_mean"]
-        best = max(best, mean) if result["env_runners"]["num_episodes_lifetime"] >= 100 else best
-        learned = best >= LEARNED or steps >= 2 * STEPS
-        if steps >= STEPS and whole and health["num_restarts"] >= KILLS and learned:
-            return health, best
+        if not learned_at and algorithm.iteration % 5 == 0 and promising(result):
+            played = algorithm.evaluate(20)["evaluation"]
+            learned_at = steps if played["episode_return_mean"] >= LEARNED else 0
+        assert learned_at or steps <= within, f"not learned after {steps} steps: {result['env_runners']}"
+        if learned_at and steps >= STEPS and whole and health["num_restarts"] >= KILLS:
+            return health, learned_at
+
+
+def promising(result: dict[str, Any]) -> bool:
+    sampled = result["env_runners"]
+    return bool(sampled["num_episodes_lifetime"] >= 100 and sampled["episode_return_mean"] >= PROMISING)
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("config", [PPOConfig, ImpalaConfig, APPOConfig])
+@pytest.mark.parametrize(
+    ("config", "framework"),
+    [(PPOConfig, "torch"), (ImpalaConfig, "torch"), (APPOConfig, "torch"), (ImpalaConfig, "tf")],
+)
 def test_a_run_survives_twenty_kills_learns_and_accounts_for_every_fragment(
-    config: type[AlgorithmConfig],
+    config: type[AlgorithmConfig], framework: str
 ) -> None:
     pytest.importorskip("ray")
+    pytest.importorskip("torch" if framework == "torch" else "tensorflow")
     from rlmodule_algos.execution.ray_pool import Session
 
-    settings = config().environment("CartPole-v1").debugging(seed=SEED)
+    settings = config().environment("CartPole-v1").framework(framework).debugging(seed=SEED)
     settings.env_runners(num_env_runners=RUNNERS).fault_tolerance(max_failures_in_a_row=KILLS)
     begin = monotonic()
     with settings.build() as algorithm:
@@ -132,15 +151,17 @@ def test_a_run_survives_twenty_kills_learns_and_accounts_for_every_fragment(
             pool._fleet.poll()
         killer.start()
         try:
-            health, best = run(algorithm, killer)
+            health, learned_at = run(algorithm, killer)
         finally:
             killer.stop()
         steps = algorithm.env_steps
         receipts = list(pool.receipts)
-    print(f"{config.__name__}: {steps} steps, {best:.0f}, {monotonic() - begin:.0f} s, {health}")
+    seconds = monotonic() - begin
+    print(
+        f"{config.__name__}, {framework}: learned at {learned_at} of {steps} steps, {seconds:.0f} s, {health}"
+    )
 
     check_ledger(receipts, steps)
     assert health["num_restarts"] == KILLS
     assert health["num_dropped_fragments"] <= KILLS * settings.max_requests_in_flight_per_env_runner
-    assert best >= LEARNED
     assert not runners_of(folder)

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,7 @@ class InlineEngine:
     started: list[tuple[int, int]] = field(default_factory=list)
     puts: list[Snapshot] = field(default_factory=list)
     late: set[Ref] = field(default_factory=set)  # what is not there as yet
+    due: dict[Ref, float] = field(default_factory=dict)  # when what takes its time is there
     closed: int = 0
 
     def ref(self, result: Callable[[], Any]) -> int:
@@ -62,7 +64,10 @@ class InlineEngine:
             self.runners[number] = RemoteRunner(self.make, index, incarnation, seed)
             return number
 
-        return Process((number, how), self.ref(make))
+        ready = self.ref(make)
+        if how == "slow":
+            self.due[ready] = monotonic() + 1.5 * TOLERANCE.start_timeout_s
+        return Process((number, how), ready)
 
     def make(self, seed: int) -> RunnerSetup:
         return RunnerSetup(self.config, PPOTorchRLModule, PPOCatalog, seed)
@@ -89,7 +94,8 @@ class InlineEngine:
         return ref
 
     def wait(self, refs: Sequence[Ref], timeout: float) -> list[Ref]:
-        return [ref for ref in refs if ref in self.refs and ref not in self.late]
+        there = [ref for ref in refs if ref in self.refs and ref not in self.late]
+        return [ref for ref in there if monotonic() >= self.due.get(ref, 0.0)]
 
     def get(self, ref: Ref) -> Any:
         return self.refs[ref]()
@@ -259,6 +265,17 @@ def test_a_runner_that_always_fails_ends_the_run_with_what_it_raised(
     with pytest.raises(EnvRunnerError, match="3 times in a row"):  # again, rather than a wait without end
         pool.sample(40)
     assert balanced(pool)
+
+
+def test_a_runner_that_starts_too_slowly_gets_twice_the_time_next(pools: Pools) -> None:
+    engine = InlineEngine(config(), lambda runner, turn: "slow" if runner == 1 else None)
+    pool = pools(engine)
+    pool.broadcast(0, pools.learner.modules.get_state)
+
+    while pool.health()["num_healthy_env_runners"] < 2:
+        pool.sample(40)
+
+    assert [start for start in engine.started if start[0] == 1] == [(1, 1), (1, 2)]
 
 
 def test_without_restarts_the_first_failure_ends_the_run(pools: Pools) -> None:

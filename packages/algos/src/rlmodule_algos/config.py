@@ -86,7 +86,7 @@ class AlgorithmConfig:
         self.max_failures_in_a_row: int = 3  # of one runner, without a fragment in between
         self.restart_delay_s: float = 0.5  # doubles with every failure in a row
         self.sample_timeout_s: float = 60.0  # for one fragment
-        self.start_timeout_s: float = 120.0  # for making a runner's environments and modules
+        self.start_timeout_s: float = 120.0  # for a runner's environments and modules; doubles likewise
         self.learn_timeout_s: float = 120.0  # for a learner's gradient, in another process
         self.seed: int | None = None
 

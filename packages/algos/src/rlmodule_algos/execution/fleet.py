@@ -24,7 +24,7 @@ class FaultTolerance:
     max_failures_in_a_row: int  # of one runner, without a fragment in between
     restart_delay_s: float  # before the first restart; doubles with every failure in a row
     sample_timeout_s: float  # for one fragment
-    start_timeout_s: float  # for making environments and modules
+    start_timeout_s: float  # for making environments and modules; doubles with every failure in a row
 
 
 @dataclass
@@ -229,11 +229,11 @@ class Fleet:
     def _check_deadline(self, slot: Slot) -> None:
         if slot.awaited is None:
             return
-        limit = self._tolerance.sample_timeout_s if slot.ready else self._tolerance.start_timeout_s
+        limit, doing, name = self._tolerance.sample_timeout_s, "give a fragment", "sample"
+        if not slot.ready:  # on a busy machine: twice the time with each failure, or it would never come up
+            limit, doing, name = self._tolerance.start_timeout_s * 2**slot.failures, "start", "start"
         if monotonic() - slot.since > limit:
-            doing, name = ("give a fragment", "sample") if slot.ready else ("start", "start")
-            reason = f"did not {doing} within {limit:g} s (fault_tolerance: {name}_timeout_s)"
-            self._fail(slot, reason, None)
+            self._fail(slot, f"did not {doing} within {limit:g} s (fault_tolerance: {name}_timeout_s)", None)
 
     def _fail(self, slot: Slot, reason: str, error: Exception | None) -> None:
         """Replace a runner after a pause, or raise EnvRunnerError where that is not borne any more."""

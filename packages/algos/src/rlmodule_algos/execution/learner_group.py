@@ -26,7 +26,7 @@ class LearnerTolerance:
     """How much failure is borne. Times are in seconds."""
 
     max_failures_in_a_row: int  # of one learner, without an answer in between
-    start_timeout_s: float  # for making the modules
+    start_timeout_s: float  # for making the modules; doubles with every failure in a row
     learn_timeout_s: float  # for one answer
 
 
@@ -175,7 +175,8 @@ class LearnerGroup:
     def _overdue(self, slot: Slot, seconds: float) -> str | None:
         limit, name = self._tolerance.learn_timeout_s, "learn_timeout_s"
         if slot.pid is None:  # it may still be making its modules
-            limit, name = limit + self._tolerance.start_timeout_s, f"start_timeout_s + {name}"
+            limit += self._tolerance.start_timeout_s * 2**slot.failures  # as runners get it
+            name = f"start_timeout_s + {name}"
         return None if seconds <= limit else f"did not answer within {limit:g} s (fault_tolerance: {name})"
 
     def _fail(self, slot: Slot, reason: str, error: Exception | None = None) -> None:
