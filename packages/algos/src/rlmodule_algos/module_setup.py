@@ -39,6 +39,8 @@ class ModuleSetup:
             catalog_class=default_catalog_class,
         )
         self._spaces = module_spaces(config, agents)
+        self.joined: dict[str, SingleAgentRLModuleSpec | None] = {}
+        """What was given for modules that were built later; some may have left since."""
 
     def build(self) -> MultiAgentRLModule:
         """Build the modules. Raises ConfigError or ValueError that names what is missing or does not fit."""
@@ -59,7 +61,9 @@ class ModuleSetup:
         if given is not None:
             spec.update(given)
         self._require_framework(module_id, spec)
-        return spec.build()
+        module = spec.build()
+        self.joined[module_id] = None if given is None else replace(given)
+        return module
 
     def _with_spaces(self, module_id: str) -> SingleAgentRLModuleSpec:
         spaces = self._spaces.get(module_id) or self._common_spaces()

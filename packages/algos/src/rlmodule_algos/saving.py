@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlmodule_core import (
     CheckpointError,
+    SingleAgentRLModuleSpec,
     is_checkpoint,
     numbered_checkpoints,
     read_checkpoint,
@@ -27,10 +28,13 @@ def save_algorithm_state(algorithm: Algorithm[Any], folder: Path) -> Path:
     Raises CheckpointError if it cannot be written there; an older one stays then.
     """
     path = folder / f"ckpt_{algorithm.iteration:09d}"
+    joined = algorithm._setup.joined
     content = {
         "algorithm": algorithm.name,
         "config": algorithm.config.to_json(),
         "state": algorithm.get_state(),
+        "modules": sorted(algorithm.modules),
+        "joined": {key: _written(joined[key]) for key in joined if key in algorithm.modules},
     }
     try:
         write_checkpoint(path, content, kind=KIND, replace=True)
@@ -67,11 +71,41 @@ def algorithm_from_checkpoint(
         config = kinds[saved["algorithm"]].config_class.from_json(saved["config"])
     algorithm = config.build()
     try:
+        _gather(algorithm, saved, directory)
         algorithm.restore(directory)
     except BaseException:
         algorithm.stop()
         raise
     return algorithm
+
+
+def _written(spec: SingleAgentRLModuleSpec | None) -> Any:
+    """Return a recipe as JSON data, or why it has no such form, which keeps nobody from saving."""
+    try:
+        return None if spec is None else spec.to_dict()
+    except ValueError as error:
+        return str(error)
+
+
+def _gather(algorithm: Algorithm[Any], saved: Mapping[str, Any], directory: Path) -> None:
+    """Let the modules join that had joined, and those go that had been removed.
+
+    Raises CheckpointError for a recipe that a file cannot tell: classes are never imported because a
+    file says so.
+    """
+    for module_id, written in saved.get("joined", {}).items():
+        try:
+            if isinstance(written, str):
+                raise ValueError(written)
+            spec = None if written is None else SingleAgentRLModuleSpec.from_dict(written)
+        except ValueError as error:
+            raise CheckpointError(
+                f"{directory}: the module {module_id!r} joined the run, but its recipe cannot be loaded from "
+                f"a file: {error}; build the algorithm from its config, call add_module, then restore"
+            ) from error
+        algorithm.add_module(module_id, spec)
+    for module_id in set(algorithm.modules) - set(saved.get("modules", algorithm.modules)):
+        algorithm.remove_module(module_id)
 
 
 def _subclasses(kind: type[Algorithm[Any]]) -> Iterator[type[Algorithm[Any]]]:
