@@ -3,6 +3,7 @@
 import inspect
 import subprocess
 import sys
+from abc import ABC, abstractmethod
 from collections import defaultdict, deque
 from textwrap import dedent
 from typing import Any
@@ -67,6 +68,60 @@ def test_each_rule_is_one_line(written: list[str]) -> None:
         "d10 = d6[1]",
         "return (n0, )",
     ]
+
+
+def test_the_shape_of_a_tensor_of_tensorflow_is_read_as_a_list(written: list[str]) -> None:
+    axes = ("b, 3", "b, 3", "..., b", "")
+    Checker({number: TensorSpec(shape, framework="tf") for number, shape in enumerate(axes)})
+    assert [line for line in body(written[0]) if "shape" in line] == [
+        "n0, s2, = d1.shape.as_list()",
+        "if not d3.shape.as_list() == [n0, 3]: break",
+        "d5 = d4.shape.as_list()",
+        "if len(d7.shape.as_list()): break",
+    ]
+
+
+def test_an_abstract_class_is_only_asked_about_classes_that_were_not_there_when_the_spec_was_compiled(
+    written: list[str],
+) -> None:
+    class Shape(ABC):
+        @abstractmethod
+        def area(self) -> float: ...
+
+    class Round(Shape): ...
+
+    class Circle(Round):
+        def area(self) -> float:
+            return 1.0
+
+    asked: list[type] = []
+
+    class Asking(Shape):
+        @classmethod
+        def __subclasshook__(cls, subclass: type) -> Any:
+            asked.append(subclass)
+            return NotImplemented
+
+    checker = Checker({"shape": (Asking, Shape)})
+    assert body(written[0])[-2] == "if d2.__class__ not in K3 and not isinstance(d2, C4): break"
+
+    asked.clear()
+
+    checker.check({"shape": Circle()})
+    assert not asked
+
+    class Square(Shape):
+        def area(self) -> float:
+            return 1.0
+
+    class Foreign: ...
+
+    Shape.register(Foreign)
+    checker.check({"shape": Square()})
+    checker.check({"shape": Foreign()})
+    assert Square in asked
+    with pytest.raises(SpecError, match="got int"):
+        checker.check({"shape": 3})
 
 
 def test_the_names_of_the_input_come_with_the_sizes(written: list[str]) -> None:

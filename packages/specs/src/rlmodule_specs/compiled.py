@@ -19,9 +19,10 @@ The function says yes to plain data that is right and leaves everything else to 
 
 `T3` maps each class that may be trusted to the one dtype object it must carry: one look-up says class,
 framework and dtype. Whatever surprises this code, a missing key or a shape that raises, ends in `slow`.
-The loop never turns: it is there to be left.
+The loop never turns: it is there to be left. A TensorFlow shape is slow to unpack, its `as_list()` is not.
 """
 
+from abc import ABCMeta
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from itertools import count
@@ -78,8 +79,11 @@ class _Writer:
         elif isinstance(node, TensorSpec):
             self.tensor(node, variable)
         elif node is not None:
+            # the look-up spares asking an abstract class, which takes ten times as long
+            known = {below: 0 for cls in node if type(cls) is ABCMeta for below in _subclasses(cls)}
+            listed = f"{variable}.__class__ not in {self.constant('K', known)} and " if known else ""
             classes = node[0] if len(node) == 1 else node
-            self.refuse_if(f"not isinstance({variable}, {self.constant('C', classes)})")
+            self.refuse_if(f"{listed}not isinstance({variable}, {self.constant('C', classes)})")
 
     def container(self, spec: SpecDict, variable: str) -> None:
         if self.exact:
@@ -104,12 +108,14 @@ class _Writer:
             self.refuse_if(f"{variable}.__class__ not in {table}")
         else:
             self.dtype(table, variable)
+        tf = spec.framework == "tf"
+        shape = f"{variable}.shape.as_list()" if tf else f"{variable}.shape"
         if DOTS in spec.axes:
-            self.open_shape(spec.axes, variable)
+            self.open_shape(spec.axes, shape)
         elif not spec.axes:
-            self.refuse_if(f"len({variable}.shape)")
+            self.refuse_if(f"len({shape})")
         else:
-            self.closed_shape(spec.axes, variable)
+            self.closed_shape(spec.axes, shape, "[{}]" if tf else "({}, )")
 
     def dtype(self, table: str, variable: str) -> None:
         """Compare the dtype; leaves of one table mostly have one class, which is then looked up once."""
@@ -119,21 +125,21 @@ class _Writer:
         self.lines.append(f"if {variable}.__class__ is not c{table}: {look_up}" if seen else look_up)
         self.refuse_if(f"{variable}.dtype is not t{table}")
 
-    def closed_shape(self, axes: tuple[Axis, ...], variable: str) -> None:
+    def closed_shape(self, axes: tuple[Axis, ...], shape: str, display: str) -> None:
         """One comparison where all sizes are known; else `n0, s3 = d1.shape`, which compares the rank too."""
         known = [self.known(axis) for axis in axes]
         if None not in known:  # not written with !=, for which torch.compile would add an operation
-            self.refuse_if(f"not {variable}.shape == ({', '.join(map(str, known))}, )")
+            self.refuse_if(f"not {shape} == {display.format(', '.join(map(str, known)))}")
             return
         targets, comparisons = zip(*map(self.axis, axes), strict=True)
-        self.lines.append(f"{', '.join(targets)}, = {variable}.shape")
+        self.lines.append(f"{', '.join(targets)}, = {shape}")
         for condition in filter(None, comparisons):
             self.refuse_if(condition)
 
-    def open_shape(self, axes: tuple[Axis, ...], variable: str) -> None:
+    def open_shape(self, axes: tuple[Axis, ...], value: str) -> None:
         """The axes before the dots from the left, those behind from the right."""
         shape = f"d{next(self.values)}"
-        self.lines.append(f"{shape} = {variable}.shape")
+        self.lines.append(f"{shape} = {value}")
         self.refuse_if(f"len({shape}) < {len(axes) - 1}")
         dots = axes.index(DOTS)
         for number, axis in enumerate(axes):
@@ -158,6 +164,11 @@ class _Writer:
             return name, ""
         size = f"s{next(self.values)}"
         return size, f"{size} != {wanted}"
+
+
+def _subclasses(cls: type) -> set[type]:
+    below: set[type] = set(cls.__subclasses__())
+    return below.union(*map(_subclasses, below))
 
 
 def as_dict(value: object, keys: tuple[str | int, ...]) -> dict[object, object]:
