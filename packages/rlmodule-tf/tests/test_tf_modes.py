@@ -80,6 +80,28 @@ def test_a_layer_that_is_put_into_a_list_later_is_waited_for_and_then_in_the_sta
     assert set(flatten_state(module.get_state())) - before == {"parts.1.kernel", "parts.1.bias"}
 
 
+@pytest.mark.parametrize("late", [False, True])
+def test_training_looks_for_layers_without_variables_only_while_there_may_be_some(late: bool) -> None:
+    looked = []
+
+    class Looking(Held):
+        def _unbuilt(self) -> list[str]:
+            looked.append(True)
+            return super()._unbuilt()
+
+    module = Looking(CONFIG)
+    module.parts.append(keras.layers.Dropout(0.5))
+    if late:
+        module.parts.append(keras.Sequential([keras.layers.Dense(2)]))
+    for _ in range(3):
+        module.forward_train(BATCH)
+    looked.clear()
+
+    module.forward_train(BATCH)
+
+    assert not looked
+
+
 class OwnError(Exception):
     """Takes two arguments, so that nobody else can make one of its message."""
 
@@ -109,7 +131,7 @@ def test_an_error_in_a_train_forward_comes_out_as_it_is_and_the_mode_ends_with_i
 
 def test_a_train_forward_inside_another_layer_leaves_that_layers_mode() -> None:
     module = Held(CONFIG)
-    module.parts.append(keras.layers.Dropout(0.5))
+    module.named["nested"].append(keras.layers.Dropout(0.5))
     seen = []
 
     class Outer(keras.layers.Layer):  # type: ignore[misc]  # untyped

@@ -85,7 +85,7 @@ class RLModule(metaclass=RLModuleMeta):
         """Compute what a loss needs, with gradients, in train mode."""
         check = self._check_train
         sizes = check.input(batch)
-        output = self._run_train(batch, **kwargs)
+        output = self._run_train(batch, **kwargs) if kwargs else self._run_train(batch)
         check.output(output, sizes)
         return output
 
@@ -93,7 +93,7 @@ class RLModule(metaclass=RLModuleMeta):
         """Act while learning: actions are drawn from `action_dist`. No gradient, eval mode."""
         check = self._check_exploration
         sizes = check.input(batch)
-        output = self._run_exploration(batch, **kwargs)
+        output = self._run_exploration(batch, **kwargs) if kwargs else self._run_exploration(batch)
         check.output(output, sizes)
         return output
 
@@ -101,7 +101,7 @@ class RLModule(metaclass=RLModuleMeta):
         """Act as learned: `action_dist` is taken at its mode. No gradient, eval mode."""
         check = self._check_inference
         sizes = check.input(batch)
-        output = self._run_inference(batch, **kwargs)
+        output = self._run_inference(batch, **kwargs) if kwargs else self._run_inference(batch)
         check.output(output, sizes)
         return output
 

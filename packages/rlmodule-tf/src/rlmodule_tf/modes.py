@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from operator import attrgetter, methodcaller
 from typing import Any
 
 import tensorflow as tf
@@ -58,11 +59,15 @@ class _Contents:
     """
 
     def __init__(self, parts: Iterable[object]) -> None:
-        self._seen = [(part, _held(part)) for part in parts if _extensible(part)]
+        found = [(part, _content(part)) for part in parts if _extensible(part)]
+        self._seen = [(part, content, [*map(id, content(part))]) for part, content in found]
 
     def changed(self) -> bool:
         """Whether one of them holds anything else now."""
-        return any(_held(holder) != ids for holder, ids in self._seen)
+        for holder, content, ids in self._seen:  # a loop, as any() takes longer where nothing was seen
+            if [*map(id, content(holder))] != ids:
+                return True
+        return False
 
 
 def _extensible(part: object) -> bool:
@@ -74,7 +79,8 @@ def _extensible(part: object) -> bool:
     return isinstance(part, (tf.keras.Sequential, Mapping))
 
 
-def _held(holder: Any) -> list[int]:
+def _content(holder: Any) -> Callable[[Any], Iterable[object]]:
+    """Return how to get at what a part of this kind holds."""
     if isinstance(holder, tf.keras.Sequential):
-        holder = holder._layers
-    return [id(part) for part in (holder.values() if isinstance(holder, Mapping) else holder)]
+        return attrgetter("_layers")
+    return methodcaller("values") if isinstance(holder, Mapping) else iter

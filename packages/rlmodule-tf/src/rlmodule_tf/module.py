@@ -30,6 +30,8 @@ from rlmodule_tf.bridge import could_record, no_grad, to_tensors
 from rlmodule_tf.distributions.native import _SampleLogProbEntropy
 from rlmodule_tf.modes import _Contents, _in_train_mode, _modes_matter
 
+executing_eagerly = tf.executing_eagerly  # each look-up in `tf`, a lazy module, takes a while
+
 if TYPE_CHECKING:
     from rlmodule_tf.multi_agent import TfMultiAgentRLModule
 
@@ -57,8 +59,8 @@ class TfRLModule(_OwnsVariables, RLModule):
 
     def _finish(self) -> None:
         super()._finish()
-        self._look_for_modes()
         self.make_variables(None if self.config is None else self.config.observation_space)
+        self._look_for_modes()  # now, as a Sequential that is built holds a layer more
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
@@ -72,10 +74,9 @@ class TfRLModule(_OwnsVariables, RLModule):
         self._contents = _Contents(parts)
 
     def _look_again(self) -> None:
-        """Look anew if a list, dict or Sequential was extended since."""
-        if self._contents.changed():
-            self._look_for_modes()
-            self._may_grow = True
+        """Look anew, as a list, dict or Sequential was extended."""
+        self._look_for_modes()
+        self._may_grow = True
 
     def make_variables(self, space: gym.Space[Any] | None) -> None:
         """Run the forwards on an observation of zeros if a layer waits for its first call.
@@ -120,16 +121,19 @@ class TfRLModule(_OwnsVariables, RLModule):
         }
 
     def _run_train(self, batch: Batch, **kwargs: Any) -> Output:
-        self._look_again()
+        if self._contents.changed():
+            self._look_again()
         if not self._modes_matter:
             return self._forward_train(batch, **kwargs)
-        if self._may_grow and self._unbuilt():  # built in train mode, a Sequential would never leave it
-            self._forward_train(batch, **kwargs)
+        if self._may_grow:  # a walk over all layers, so it ends with the last one that waits
+            self._may_grow = bool(self._unbuilt())
+            if self._may_grow:  # built in train mode, a Sequential would never leave it
+                self._forward_train(batch, **kwargs)
         with _in_train_mode():
             return self._forward_train(batch, **kwargs)
 
     def _run_exploration(self, batch: Batch, **kwargs: Any) -> Output:
-        if not tf.executing_eagerly():
+        if not executing_eagerly():
             output: Output = _without_gradient(self._forward_exploration(batch, **kwargs))
             return output
         if not could_record():
@@ -138,7 +142,7 @@ class TfRLModule(_OwnsVariables, RLModule):
             return self._forward_exploration(batch, **kwargs)
 
     def _run_inference(self, batch: Batch, **kwargs: Any) -> Output:
-        if not tf.executing_eagerly():
+        if not executing_eagerly():
             output: Output = _without_gradient(self._forward_inference(batch, **kwargs))
             return output
         if not could_record():
