@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from gymnasium import spaces
 
-from rlmodule_tf import bridge
+from rlmodule_core import RLModuleConfig
+from rlmodule_tf import TfCategorical, TfRLModule, bridge
 
 
 def test_arrays_come_back_as_they_went_also_nested_and_on_a_named_device() -> None:
@@ -54,6 +57,36 @@ def test_nothing_is_recorded_without_gradient_and_recording_goes_on_after() -> N
         loss = x * hidden
 
     assert float(np.asarray(tape.gradient(loss, x))) == 9.0
+
+
+class Tracing(TfRLModule):
+    """Notes each time its forward runs in Python: once a trace."""
+
+    def __init__(self, config: RLModuleConfig) -> None:
+        super().__init__(config)
+        self.weight = tf.Variable(tf.ones([4, 2]))
+        self.traced = 0
+
+    def _forward_exploration(self, batch: Any) -> Any:
+        self.traced += 1
+        return {
+            "action_dist": TfCategorical(tf.matmul(batch["obs"], self.weight)),
+            "rows": tf.shape(batch["obs"])[0],
+        }
+
+    _forward_inference = _forward_exploration
+
+
+@pytest.mark.parametrize("forward", ["forward_train", "forward_exploration", "forward_inference"])
+def test_a_forward_is_traced_once_for_batches_of_all_sizes(forward: str) -> None:
+    module = Tracing(
+        RLModuleConfig(observation_space=spaces.Box(-1.0, 1.0, (4,)), action_space=spaces.Discrete(2))
+    )
+    for rows in (3, 1, 7):
+        batch = {"obs": tf.ones([rows, 4]), "once": tf.ones([])}
+        assert int(bridge.call(module, forward, batch)["rows"]) == rows
+
+    assert module.traced == 1
 
 
 def test_a_seed_repeats_what_tensorflow_and_keras_draw() -> None:

@@ -77,6 +77,7 @@ def call(module: RLModule, forward: str, batch: Batch) -> Output:
 
     compiled[forward] = tf.function(run, reduce_retracing=True, autograph=False)
     try:
+        compiled[forward].get_concrete_function(map_nest(_of_any_size, dict(batch)))
         output: Output = compiled[forward](dict(batch))
     except Exception:  # of the forward itself, which the next line raises again, or of compiling it
         output = run(batch)
@@ -85,6 +86,13 @@ def call(module: RLModule, forward: str, batch: Batch) -> Output:
 
 
 _compiled: weakref.WeakKeyDictionary[RLModule, tuple[int, dict[str, Any]]] = weakref.WeakKeyDictionary()
+
+
+def _of_any_size(leaf: Any) -> Any:
+    """Return what a graph takes for a leaf of a batch: a tensor with any number of rows."""
+    if not tf.is_tensor(leaf) or not leaf.shape.rank:
+        return leaf
+    return tf.TensorSpec([None, *leaf.shape[1:]], leaf.dtype)
 
 
 def take(columns: Mapping[str, Nest], indices: npt.NDArray[np.int64]) -> dict[str, Nest]:
