@@ -87,9 +87,7 @@ def test_the_defaults_are_these_configs() -> None:
         ("fcnet_activation", "relu", "get_encoder_config", {"activation": "relu"}),
         ("vf_share_layers", True, "get_actor_critic_encoder_config", {"shared": True}),
         ("post_fcnet_hiddens", [8, 9], "get_pi_head_config", {"hidden": (8, 9)}),
-        ("post_fcnet_activation", "elu", "get_pi_head_config", {"activation": "elu"}),
         ("post_fcnet_hiddens", (8,), "get_vf_head_config", {"hidden": (8,)}),
-        ("post_fcnet_activation", "elu", "get_vf_head_config", {"activation": "elu"}),
         ("fcnet_layer_norm", True, "get_encoder_config", {"layer_norm": True}),
         ("encoder_latent_dim", 7, "get_encoder_config", {"hidden": (256, 256, 7)}),
         ("encoder_latent_dim", 7, "get_pi_head_config", {"input_dim": 7}),
@@ -106,15 +104,16 @@ def test_each_setting_changes_the_config_that_it_names_and_nothing_else_of_it(
     assert actual == replace(default, **changed) != default
 
 
-@pytest.mark.parametrize(
-    ("spaces_", "kind"), [(CARTPOLE, MLPHeadConfig), (ARM, FreeLogStdHeadConfig)], ids=["discrete", "box"]
-)
-def test_a_free_log_std_is_for_gaussians_alone(spaces_: tuple[Any, Any], kind: type) -> None:
-    head = Catalog(*spaces_, {"free_log_std": True}).get_pi_head_config()
+@pytest.mark.parametrize("method", ["get_pi_head_config", "get_vf_head_config"])
+def test_the_activation_of_the_heads_is_that_of_their_hidden_layers(method: str) -> None:
+    head = getattr(Catalog(*ARM, {"post_fcnet_hiddens": [8], "post_fcnet_activation": "elu"}), method)()
+    assert (head.hidden, head.activation) == ((8,), "elu")
 
-    assert type(head) is kind
-    assert type(Catalog(*spaces_, {}).get_pi_head_config()) is MLPHeadConfig
-    assert type(Catalog(*spaces_, {"free_log_std": True}).get_vf_head_config()) is MLPHeadConfig
+
+def test_a_free_log_std_is_for_the_policy_alone() -> None:
+    assert type(Catalog(*ARM, {"free_log_std": True}).get_pi_head_config()) is FreeLogStdHeadConfig
+    assert type(Catalog(*ARM, {}).get_pi_head_config()) is MLPHeadConfig
+    assert type(Catalog(*ARM, {"free_log_std": True}).get_vf_head_config()) is MLPHeadConfig
 
 
 def test_a_free_log_std_replaces_the_second_half_of_the_outputs_by_one_vector() -> None:
@@ -176,9 +175,6 @@ def test_a_box_that_cannot_be_squashed_is_refused_with_what_to_do(space: Any, ma
 def test_a_free_log_std_of_a_box_among_other_parts_is_refused() -> None:
     with pytest.raises(ValueError, match=r"free_log_std needs an action space that is one Box, got Dict\("):
         Catalog(ARM[0], NESTED, {"free_log_std": True}).get_pi_head_config()
-
-    discrete = spaces.Tuple([spaces.Discrete(2), spaces.Discrete(3)])
-    assert type(Catalog(ARM[0], discrete, {"free_log_std": True}).get_pi_head_config()) is MLPHeadConfig
 
 
 @pytest.mark.parametrize(

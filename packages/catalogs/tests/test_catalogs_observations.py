@@ -148,7 +148,13 @@ def test_the_initializer_reaches_every_layer_that_has_weights() -> None:
     "space", [spaces.Box(-1, 1, (3,)), TWO, spaces.Dict({"a": TWO}), spaces.Box(0, 1, (4, 4, 3))]
 )
 def test_filters_without_an_image_are_refused(space: Any) -> None:
-    catalog = Catalog(space, TWO, {"conv_filters": [[8, 3, 1]]})
+    class LeavesOfItsOwn(Catalog):
+        def get_leaf_encoder_config(self, path: LeafPath, space: Any) -> Any:
+            return super().get_leaf_encoder_config(path, space)
+
+    with pytest.raises(ValueError, match=r"conv_filters: no part of the observation is an image .* got "):
+        Catalog(space, TWO, {"conv_filters": [[8, 3, 1]]})
+    catalog = LeavesOfItsOwn(space, TWO, {"conv_filters": [[8, 3, 1]]})  # one of them could be an image's
     with pytest.raises(
         ValueError, match=r"conv_filters: no part of the observation is encoded as an image .* got .*; leave"
     ):

@@ -7,6 +7,7 @@ from typing import Any
 import gymnasium as gym
 
 from rlmodule_catalogs.action_masks import has_action_mask, without_action_mask
+from rlmodule_catalogs.idle_settings import idle_settings
 from rlmodule_catalogs.leaf_encoders import leaf_encoder_config
 from rlmodule_catalogs.model_settings import ModelSettings, model_settings
 from rlmodule_catalogs.observation_encoders import encoder_config, normalizer_config
@@ -24,6 +25,15 @@ from rlmodule_core.model_config import output_dim
 from rlmodule_core.module_config import AnySpace
 from rlmodule_core.nest import leaves
 
+DECISIONS = (
+    "get_normalizer_config",
+    "get_actor_critic_encoder_config",
+    "get_encoder_config",
+    "get_leaf_encoder_config",
+    "get_action_dist_config",
+    "get_pi_head_config",
+    "get_vf_head_config",
+)
 GAUSSIANS = ("DiagGaussian", "SquashedGaussian")
 POLICY_GAIN = 0.01  # the first policy is nearly uniform
 VALUE_GAIN = 1.0
@@ -32,8 +42,8 @@ VALUE_GAIN = 1.0
 class Catalog:
     """Decides the architecture of an actor-critic module from its spaces and settings.
 
-    Raises ValueError at construction for settings that are unknown, ill-typed or contradict each other,
-    and UnsupportedSpaceError from the method that meets a space it cannot handle.
+    Raises ValueError at construction for settings that are unknown, ill-typed, contradict each other or
+    would have no effect, and UnsupportedSpaceError from the method that meets a space it cannot handle.
     """
 
     def __init__(
@@ -46,6 +56,14 @@ class Catalog:
         self.action_space: AnySpace = action_space
         self.model_config_dict = model_config_dict
         self.settings: ModelSettings = model_settings(model_config_dict)
+        self._refuse_idle_settings()
+
+    def _refuse_idle_settings(self) -> None:
+        ours = __name__.partition(".")[0]
+        decided = [name for name in DECISIONS if getattr(type(self), name).__module__.startswith(f"{ours}.")]
+        told = idle_settings(self.settings, self.observation_space, self.action_space, decided=decided)
+        if told:
+            raise ValueError(f"model_config_dict: without effect, leave out: {'; '.join(told)}")
 
     @property
     def masks_actions(self) -> bool:

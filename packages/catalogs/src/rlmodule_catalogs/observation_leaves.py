@@ -43,6 +43,20 @@ def observation_leaves(
     return [(path, space)]
 
 
+def space_leaves(space: gym.Space[Any]) -> list[gym.Space[Any]]:
+    """Return what any space holds that is no Dict or Tuple; none for one that is empty.
+
+    >>> space_leaves(spaces.Tuple([spaces.Text(3), spaces.Dict({})]))
+    [Text(1, 3, charset=0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz)]
+    """
+    match space:
+        case spaces.Dict(spaces=children):
+            return [leaf for part in children.values() for leaf in space_leaves(part)]
+        case spaces.Tuple(spaces=parts):
+            return [leaf for part in parts for leaf in space_leaves(part)]
+    return [space]
+
+
 def unsupported_observation(space: object, path: LeafPath, *, method: str) -> UnsupportedSpaceError:
     """Return the error for a space that has no encoder; `method` is the one to override."""
     return UnsupportedSpaceError(
