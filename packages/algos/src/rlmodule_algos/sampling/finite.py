@@ -1,8 +1,8 @@
-"""Numbers that an environment gave must be finite."""
+"""What an environment gave must be something to learn from: finite numbers, and an action to choose."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,11 +10,18 @@ import numpy.typing as npt
 
 from rlmodule_algos.batching import Fragment
 from rlmodule_algos.envs import EnvError
+from rlmodule_core.encoder_configs import ACTION_MASK
 from rlmodule_core.nest import leaves_with_paths
+
+NOT_FINITE = "is not finite"
+WHY = ": a NaN, an infinity, or beyond what float32 holds (3.4e38)"
 
 
 def require_finite(fragment: Fragment, name_of: Callable[[int], str]) -> None:
-    """Raise EnvError for the first NaN or infinity, with its column, step and row, which `name_of` names."""
+    """Raise EnvError for the first NaN or infinity, with its column, step and row, which `name_of` names.
+
+    The same for the first mask in `obs["action_mask"]` that forbids every action where one was taken.
+    """
     steps, rows = np.arange(len(fragment.rewards) + 1)[:, None], fragment.lengths
     if not np.isfinite(fragment.rewards).all():
         _refuse(name_of, "reward", ~np.isfinite(fragment.rewards) & fragment.mask)
@@ -26,6 +33,10 @@ def require_finite(fragment: Fragment, name_of: Callable[[int], str]) -> None:
             bad = np.zeros_like(fragment.mask)
             bad[tuple(fragment.final_index[_not_finite(leaf, axes=1)].T)] = True
             _refuse(name_of, path, bad)
+    allowed = fragment.obs.get(ACTION_MASK) if isinstance(fragment.obs, Mapping) else None
+    if isinstance(allowed, np.ndarray):
+        none = ~allowed[:-1].any(axis=tuple(range(2, allowed.ndim)))  # the last was not yet acted on
+        _refuse(name_of, f"obs.{ACTION_MASK}", none & fragment.mask, "forbids every action", why="")
 
 
 def _not_finite(leaf: npt.NDArray[Any], *, axes: int) -> npt.NDArray[np.bool_]:
@@ -34,11 +45,17 @@ def _not_finite(leaf: npt.NDArray[Any], *, axes: int) -> npt.NDArray[np.bool_]:
     return bad
 
 
-def _refuse(name_of: Callable[[int], str], what: str, bad: npt.NDArray[np.bool_]) -> None:
+def _refuse(
+    name_of: Callable[[int], str],
+    what: str,
+    bad: npt.NDArray[np.bool_],
+    problem: str = NOT_FINITE,
+    why: str = WHY,
+) -> None:
     if not bad.any():  # only padding held it
         return
     step, row = np.argwhere(bad)[0]
     raise EnvError(
-        f"{name_of(int(row))}: {what} is not finite at step {step} of the fragment "
-        f"({int(bad.sum())} in all); the fragment was dropped"
+        f"{name_of(int(row))}: {what} {problem} at step {step} of the fragment "
+        f"({int(bad.sum())} in all){why}; the fragment was dropped"
     )
