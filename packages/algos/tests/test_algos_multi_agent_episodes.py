@@ -17,7 +17,7 @@ from rlmodule_algos import EnvError, PPOConfig
 from rlmodule_algos.batching import evaluate_fragment
 from rlmodule_algos.envs import EnvStream, MultiAgentEnv, SyncMultiAgentVectorEnv, make_vector_env
 from rlmodule_algos.frameworks import Framework
-from rlmodule_algos.sampling import EnvRunner, MultiAgentEnvRunner
+from rlmodule_algos.sampling import EnvRunner, MultiAgentEnvRunner, evaluate_agents
 from rlmodule_core import NumpyCategorical, NumpyRLModule
 
 FRAMEWORKS = [name for name, package in {"torch": "torch", "tf": "tensorflow"}.items() if find_spec(package)]
@@ -111,6 +111,13 @@ def test_a_mapping_that_changes_takes_effect_with_the_next_episode_of_each_envir
     assert {key: fragment.num_steps for key, fragment in fragments.items()} == {"even": 6, "odd": 5}
     assert runner.episodes.num_agent_steps == {"even": 10, "odd": 2 + 4}
     assert set(runner.episodes.module_returns) == {"even", "odd"}
+
+
+def test_an_observation_that_is_not_finite_is_an_env_error_in_evaluation_before_it_is_acted_on() -> None:
+    env = SyncMultiAgentVectorEnv([Pair(8), Pair(8, {3: math.nan})])
+    said = "environment 1, agent 'right': obs is not finite at step 3 of an episode, in evaluation"
+    with pytest.raises(EnvError, match=said):
+        evaluate_agents(env, {"all": Counting()}, lambda agent: "all", BRIDGE, explore=False, seed=0)
 
 
 # --- what a failure leaves ----------------------------------------------------------------------

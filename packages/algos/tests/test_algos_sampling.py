@@ -247,7 +247,17 @@ def test_evaluation_plays_exactly_one_episode_in_each_environment(mode: Autorese
     assert played == [Episode(30.0, 30), Episode(2.0, 2)] * 3  # whoever is slow counts as much
 
 
-def test_a_return_that_is_not_finite_is_an_env_error_in_evaluation_too() -> None:
+def test_a_reward_that_is_not_finite_is_an_env_error_in_evaluation_too() -> None:
     env = SyncVectorEnv([lambda: Clock(pay=at(1, 2, math.nan, 1.0))] * 2)
-    with pytest.raises(EnvError, match="environment 1: its return is not finite, nan, in evaluation"):
+    with pytest.raises(
+        EnvError, match="environment 1: reward is not finite at step 2 of an episode, in eval"
+    ):
+        evaluate_episodes(EnvStream(env), Leaning(), BRIDGE, explore=False, seed=SEED)
+
+
+def test_an_observation_that_is_not_finite_is_an_env_error_in_evaluation_before_it_is_acted_on() -> None:
+    env = SyncVectorEnv([Clock, lambda: Clock(show=lambda seed, episode, step: math.inf if step else 0.0)])
+    with pytest.raises(
+        EnvError, match="environment 1: obs.hand is not finite at step 1 of an episode, in eval"
+    ):
         evaluate_episodes(EnvStream(env), Leaning(), BRIDGE, explore=False, seed=SEED)

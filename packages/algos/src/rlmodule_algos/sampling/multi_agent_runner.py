@@ -12,8 +12,9 @@ from rlmodule_algos.batching import Fragment
 from rlmodule_algos.envs import MultiAgentVectorEnv
 from rlmodule_algos.frameworks import Bridge
 from rlmodule_algos.sampling.agent_fragments import ActLog, OpenSteps
-from rlmodule_algos.sampling.agents import Agents, PolicyMapping
+from rlmodule_algos.sampling.agents import Agents, IntArray, PolicyMapping
 from rlmodule_algos.sampling.episodes import AgentEpisodeTracker
+from rlmodule_algos.sampling.evaluation import require_finite_rows
 from rlmodule_algos.sampling.step_log import StepLog, Stepped
 from rlmodule_core import RLModule
 from rlmodule_core.blas_threads import one_blas_thread
@@ -142,18 +143,30 @@ def evaluate_agents(
 ) -> AgentEpisodeTracker:
     """Play one episode in each environment and return what was counted, in the order in which they ended.
 
-    An environment that is done early plays on until all are; what follows is not counted.
+    An environment that is done early plays on until all are; what follows is not counted. Raises EnvError
+    if a reward, or an observation that is acted on, is not finite.
     """
     agents = Agents(env, modules, mapping, bridge, np.random.default_rng(seed))
     agents.reset(seed)
     episodes = AgentEpisodeTracker(env.num_envs, len(env.possible_agents), once=True)
     actors = agents.actors()
     steps: list[Stepped] = []
+    count = 0
     with one_blas_thread():
         while episodes.playing.any():
-            actions, _acted = agents.act(actors, explore=explore)
+            playing = np.tile(episodes.playing, len(env.possible_agents))
+            actions, acted = agents.act(actors, explore=explore)
+            for step in acted.values():
+                name_of = _names(agents, step.pairs)
+                require_finite_rows({"obs": step.obs}, playing[step.pairs], name_of, count)
             steps.append(agents.step(actions)._replace(left=[]))  # nobody learns from what was seen
+            require_finite_rows({"reward": steps[-1].rewards}, playing, agents.name_of, count)
+            count += 1
             if steps[-1].over.any():
                 episodes.add(StepLog.stacked(steps), agents.module_ids)
                 steps = []
     return episodes
+
+
+def _names(agents: Agents, pairs: IntArray) -> Callable[[int], str]:
+    return lambda row: agents.name_of(int(pairs[row]))
