@@ -186,7 +186,9 @@ def require_equal(pair: Pair) -> None:
 
 
 def small(config: AlgorithmConfig, framework: str = "torch", *, lstm: bool = False) -> AlgorithmConfig:
-    model = {"fcnet_hiddens": [8], "use_lstm": lstm, "lstm_cell_size": 8, "max_seq_len": 6}
+    model: dict[str, Any] = {"fcnet_hiddens": [8], "max_seq_len": 6}
+    if lstm:
+        model |= {"use_lstm": True, "lstm_cell_size": 8}
     return config.framework(framework).training(model=model, grad_clip=0.5)
 
 

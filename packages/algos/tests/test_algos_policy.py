@@ -36,7 +36,11 @@ SPACES: dict[str, gym.Space[Any]] = {
     "box": spaces.Box(-0.1, 0.1, (2,)),
     "nested": NESTED,
 }
-MODELS: dict[str, dict[str, Any]] = {"stateless": {}, "lstm": {"use_lstm": True}, "gru": {"use_gru": True}}
+MODELS: dict[str, dict[str, Any]] = {
+    "stateless": {},
+    "lstm": {"use_lstm": True, "lstm_cell_size": 6},
+    "gru": {"use_gru": True, "lstm_cell_size": 6},
+}
 
 
 @pytest.fixture(autouse=True)
@@ -64,7 +68,7 @@ def module_of(framework: str, space: gym.Space[Any], model: dict[str, Any]) -> R
         module_class=Framework(framework).algorithm_part("ppo", "module").DEFAULT_MODULE,
         observation_space=OBS,
         action_space=space,
-        model_config_dict={"fcnet_hiddens": [8], "lstm_cell_size": 6, **model},
+        model_config_dict={"fcnet_hiddens": [8], **model},
         catalog_class=PPOCatalog,
     ).build()
 

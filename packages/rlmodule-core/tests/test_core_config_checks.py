@@ -227,3 +227,10 @@ def test_one_of_ours_that_is_not_installed_is_an_import_error(monkeypatch: pytes
 def test_a_head_with_a_free_log_std_has_as_many_means_as_log_stds() -> None:
     with pytest.raises(ValueError, match=r"FreeLogStdHeadConfig: output_dim: expected an even number.*got 3"):
         FreeLogStdHeadConfig(input_dim=4, output_dim=3)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_the_means_of_a_free_log_std_are_half_of_the_outputs(size: int) -> None:
+    head = FreeLogStdHeadConfig(input_dim=4, output_dim=2 * size, hidden=(5,), activation="elu")
+    assert head.mean == MLPHeadConfig(input_dim=4, output_dim=size, hidden=(5,), activation="elu")
+    assert type(head.mean) is MLPHeadConfig

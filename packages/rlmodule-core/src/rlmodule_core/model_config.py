@@ -7,7 +7,7 @@ of other observations than vectors are in `encoder_configs`.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Final, Literal, Protocol, TypeAlias, get_args
 
 from rlmodule_core.config_checks import (
@@ -125,6 +125,12 @@ class FreeLogStdHeadConfig(MLPHeadConfig):
                 f"{type(self).__name__}: output_dim: expected an even number, as many means as log-stds, got "
                 f"{self.output_dim}"
             )
+
+    @property
+    def mean(self) -> MLPHeadConfig:
+        """The head of the first half."""
+        values = {field.name: getattr(self, field.name) for field in fields(MLPHeadConfig)}
+        return MLPHeadConfig(**{**values, "output_dim": self.output_dim // 2})
 
 
 def output_dim(config: Buildable) -> int:

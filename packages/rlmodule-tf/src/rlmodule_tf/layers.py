@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -189,7 +188,7 @@ class TfFreeLogStdHead(TfLayer):
 
     def __init__(self, config: FreeLogStdHeadConfig) -> None:
         super().__init__()
-        self.mean = TfMLPHead(replace(config, output_dim=config.output_dim // 2))
+        self.mean = TfMLPHead(config.mean)
         self.log_std = tf.Variable(tf.zeros([config.output_dim // 2]), name="log_std")
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:

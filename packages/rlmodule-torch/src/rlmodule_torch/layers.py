@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from itertools import pairwise
 from typing import Any, cast
 
@@ -165,7 +164,7 @@ class TorchFreeLogStdHead(TorchLayer):
 
     def __init__(self, config: FreeLogStdHeadConfig) -> None:
         super().__init__()
-        self.mean = TorchMLPHead(replace(config, output_dim=config.output_dim // 2))
+        self.mean = TorchMLPHead(config.mean)
         self.log_std = nn.Parameter(torch.zeros(config.output_dim // 2))
 
     def forward(self, x: Tensor) -> Tensor:
