@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
+import numpy as np
+
 from rlmodule_algos.batching import (
     Fragment,
     advantage_batch,
@@ -16,7 +18,7 @@ from rlmodule_algos.batching import (
     join_batches,
     steps_in_rows,
 )
-from rlmodule_algos.frameworks import Framework
+from rlmodule_algos.frameworks import Bridge, Framework
 from rlmodule_algos.learning import Limit, adapted_kl_coefficient, value_at
 from rlmodule_algos.ppo.config import PPOConfig
 from rlmodule_algos.returns import explained_variance, standardize
@@ -25,6 +27,8 @@ from rlmodule_algos.settings import ConfigError
 from rlmodule_catalogs import PPOCatalog
 from rlmodule_core import Columns, RLModule
 from rlmodule_core.nest import Nest
+
+FORWARD_COLUMNS = (Columns.OBS, Columns.STATE_IN, Columns.MASK, Columns.IS_FIRST)
 
 
 class PPO(SamplingAlgorithm[PPOConfig]):
@@ -56,7 +60,7 @@ class PPO(SamplingAlgorithm[PPOConfig]):
         coefficients = {
             "lr": value_at(config.lr, self.env_steps),
             "entropy_coeff": value_at(config.entropy_coeff, self.env_steps),
-            "kl_coeff": self._kl_coeffs.get(module_id, config.kl_coeff),
+            "kl_coeff": self._kl_coeff(module_id),
         }
         update = self.learner.update(
             module_id,
@@ -67,12 +71,10 @@ class PPO(SamplingAlgorithm[PPOConfig]):
             steps=steps_in_rows(batch),
             limit=None if config.kl_stop is None else Limit("mean_kl", config.kl_stop),
         )
-        if config.use_kl_loss:
-            self._kl_coeffs[module_id] = adapted_kl_coefficient(
-                coefficients["kl_coeff"], mean_kl=update.means["mean_kl"], target=config.kl_target
-            )
+        moved = self._adapt_kl_coeff(module_id, batch, update.num_steps) if config.use_kl_loss else {}
         return {
             **update.means,
+            **moved,
             "vf_explained_var": explained_variance(
                 counted(batch, Columns.VF_PREDS), counted(batch, Columns.VALUE_TARGETS)
             ),
@@ -80,6 +82,19 @@ class PPO(SamplingAlgorithm[PPOConfig]):
             "num_skipped_updates": update.num_skipped,
             **{f"curr_{name}": value for name, value in coefficients.items()},
         }
+
+    def _adapt_kl_coeff(self, module_id: str, batch: dict[str, Nest], num_updates: int) -> dict[str, float]:
+        """Adapt beta by how far the whole update moved the policy: d of section 4."""
+        config = self.config
+        moved = kl_from_old(batch, self.modules[module_id], self.framework.bridge)
+        if num_updates:  # else every step was skipped, which says nothing of beta
+            self._kl_coeffs[module_id] = adapted_kl_coefficient(
+                self._kl_coeff(module_id), mean_kl=moved, target=config.kl_target
+            )
+        return {"kl_after_update": moved}
+
+    def _kl_coeff(self, module_id: str) -> float:
+        return self._kl_coeffs.get(module_id, self.config.kl_coeff)
 
     def _batch(self, fragments: Sequence[Fragment], module: RLModule) -> dict[str, Nest]:
         """Return all real steps, or all sequences, with advantages and value targets."""
@@ -125,6 +140,20 @@ class PPO(SamplingAlgorithm[PPOConfig]):
         kl_coeffs = dict(state["kl_coeffs"])
         super().set_state(state)
         self._kl_coeffs = kl_coeffs
+
+
+def kl_from_old(batch: dict[str, Nest], module: RLModule, bridge: Bridge) -> float:
+    """Return the mean of KL(old || new) over the steps that count, in one forward without gradient.
+
+    `old` is the policy whose parameters the batch holds, `new` the module as it is.
+    """
+    given = {name: batch[name] for name in FORWARD_COLUMNS if name in batch}
+    with bridge.no_grad():
+        tensors = {name: bridge.to_tensors(column, module.device) for name, column in given.items()}
+        output = bridge.call(module, "forward_train", tensors)
+        new: Any = bridge.as_distribution(output[Columns.ACTION_DIST]).to_numpy()  # as the old one had a form
+    old = new.with_inputs(batch[Columns.ACTION_DIST_INPUTS])
+    return float(np.mean(counted({**batch, "kl": old.kl(new)}, "kl")))
 
 
 def ppo_module_loss(
