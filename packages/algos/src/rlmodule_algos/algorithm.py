@@ -14,14 +14,15 @@ import numpy as np
 
 from rlmodule_algos.config import AlgorithmConfig
 from rlmodule_algos.envs import make_env
+from rlmodule_algos.evaluating import Evaluator
 from rlmodule_algos.frameworks import Framework
 from rlmodule_algos.learner_setup import MakeLearnerSetup, make_learner
 from rlmodule_algos.module_setup import ModuleSetup, policy_mapping
 from rlmodule_algos.policy import Policy
-from rlmodule_algos.reporting import Counts, Result, evaluation_result, training_result
-from rlmodule_algos.sampling import Episode, Episodes, World, action_filter, make_world
+from rlmodule_algos.reporting import Counts, Result, training_result
+from rlmodule_algos.sampling import Episodes, World, action_filter, make_world
 from rlmodule_algos.saving import algorithm_from_checkpoint, load_algorithm_state, save_algorithm_state
-from rlmodule_algos.settings import ConfigError, PositiveInt, mismatch
+from rlmodule_algos.settings import ConfigError
 from rlmodule_core import (
     DEFAULT_MODULE_ID,
     CheckpointError,
@@ -32,7 +33,6 @@ from rlmodule_core import (
 from rlmodule_core.catalog_protocol import CatalogClass
 from rlmodule_core.nest import Nest
 
-MAX_PARALLEL_EVALUATION = 32  # episodes played side by side
 SMALL_BATCH = 1024  # rows; below it a second thread costs a small network more than it gives
 
 Config = TypeVar("Config", bound=AlgorithmConfig)
@@ -49,10 +49,12 @@ class Algorithm(abc.ABC, Generic[Config]):
         config.validate()
         self.config: Config = config.copy().freeze()
         self.framework = Framework(config.framework_name)
-        env_seed, weight_seed, learner_seed, self._evaluation_seed = _seeds(config.seed, 4)
+        env_seed, weight_seed, learner_seed, evaluation_seed, policy_seed = _seeds(config.seed, 5)
         if config.seed is not None:
             self.framework.bridge.seed(config.seed)
         self._weights_rng = np.random.default_rng(weight_seed)
+        self._policy_rng = np.random.default_rng(policy_seed)  # of what `get_policy` returns
+        self._evaluator = Evaluator(self._make_world, evaluation_seed)
         world = self._make_world(config.num_envs_per_env_runner)
         try:
             self._setup = ModuleSetup(
@@ -74,7 +76,6 @@ class Algorithm(abc.ABC, Generic[Config]):
         self.iteration = 0
         self._seconds = 0.0  # in train(), over the life of the run
         self._timers: dict[str, float] = {}
-        self._evaluations = 0
         self._stopped = False
 
     # --- what an algorithm adds ---------------------------------------------------------------
@@ -116,7 +117,8 @@ class Algorithm(abc.ABC, Generic[Config]):
         config = self.config
         if config.env is None:  # validate() refused it
             raise ConfigError("no environment")
-        return make_world(make_env(config.env, config.env_config, num_envs), policy_mapping(config))
+        mapping = policy_mapping(config)  # before there are environments to close
+        return make_world(make_env(config.env, config.env_config, num_envs), mapping)
 
     def _few_threads(self) -> AbstractContextManager[None]:
         """Compute with one thread inside if batches are small."""
@@ -173,25 +175,8 @@ class Algorithm(abc.ABC, Generic[Config]):
         the framework's own draws from the framework's generator, so with `explore` it moves that.)
         """
         wanted = self.config.evaluation_duration if num_episodes is None else num_episodes
-        if mismatch(wanted, PositiveInt):
-            raise ConfigError(f"evaluate: num_episodes: {mismatch(wanted, PositiveInt)}")
-        self._evaluations += 1  # so that each plays episodes of its own
-        seeds = np.random.default_rng([self._evaluation_seed, self._evaluations])
-        episodes: list[Episode] = []
-        returns: dict[str, list[float]] = {}
-        while len(episodes) < wanted:
-            world = self._make_world(min(wanted - len(episodes), MAX_PARALLEL_EVALUATION))
-            try:
-                with self._few_threads():
-                    played = world.evaluate(
-                        self.modules, self.framework.bridge, explore=explore, seed=int(seeds.integers(2**31))
-                    )
-            finally:
-                world.close()
-            episodes += played.episodes
-            for module_id, values in played.module_returns.items():
-                returns.setdefault(module_id, []).extend(values)
-        return {"evaluation": evaluation_result(episodes[:wanted], returns)}
+        with self._few_threads():
+            return self._evaluator.play(self.modules, self.framework.bridge, wanted, explore=explore)
 
     def compute_single_action(
         self, obs: Nest, state: Nest = None, *, policy_id: str = DEFAULT_MODULE_ID, explore: bool = False
@@ -207,15 +192,19 @@ class Algorithm(abc.ABC, Generic[Config]):
         return action if state is None else computed._replace(actions=action)
 
     def get_policy(self, policy_id: str = DEFAULT_MODULE_ID) -> Policy:
-        """Return a module as a policy; KeyError that lists the ids for an unknown one."""
-        return Policy(self.get_module(policy_id))
+        """Return a module as a policy; KeyError that lists the ids for an unknown one.
+
+        What it draws follows from the run's seed, and from how many policies were asked for before.
+        """
+        return Policy(self.get_module(policy_id), seed=int(self._policy_rng.integers(2**31)))
 
     def add_module(self, module_id: str, module_spec: SingleAgentRLModuleSpec | None = None) -> RLModule:
         """Add a module that learns from the next iteration on; `policy_mapping_fn` says whose it is.
 
-        What the spec leaves open is as for the others. Raises ValueError if the id is taken or spaces are
-        missing, before anything is changed.
+        What the spec leaves open is as for the others. Raises ValueError if the id is taken or none that
+        can be saved, spaces are missing, or there is one agent only, before anything is changed.
         """
+        self._setup.require_may_join(module_id)
         if module_id in self.modules:
             raise ValueError(
                 f"add_module: {module_id!r} is there already; the modules are {sorted(self.modules)}"
@@ -227,7 +216,11 @@ class Algorithm(abc.ABC, Generic[Config]):
         return module
 
     def remove_module(self, module_id: str) -> None:
-        """Remove a module; its agents are mapped anew. KeyError that lists the ids for an unknown one."""
+        """Remove a module; its agents are mapped anew. KeyError that lists the ids for an unknown one.
+
+        Raises ConfigError where there is one agent only.
+        """
+        self._setup.require_may_leave()
         self.modules.remove_module(module_id)
         self.learner.remove(module_id)
 
@@ -270,13 +263,18 @@ class Algorithm(abc.ABC, Generic[Config]):
             "iteration": self.iteration,
             "seconds": self._seconds,
             "learner": self.learner.get_state(),
+            "evaluations": self._evaluator.num_evaluations,
+            "policy_rng": self._policy_rng.bit_generator.state,
         }
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Set what `get_state` returned; the environments start anew. See `restore` for a safe way."""
-        iteration, seconds = state["iteration"], state["seconds"]
+        names = ("iteration", "seconds", "evaluations", "policy_rng")
+        iteration, seconds, evaluations, policy_rng = (state[name] for name in names)
         self.learner.set_state(state["learner"])
         self.iteration, self._seconds = iteration, seconds
+        self._evaluator.num_evaluations = evaluations
+        self._policy_rng.bit_generator.state = policy_rng
 
     def stop(self) -> None:
         """Release what the run holds; calling it again does nothing."""

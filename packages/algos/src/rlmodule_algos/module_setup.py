@@ -6,11 +6,13 @@ environment tells.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from rlmodule_algos.config import AlgorithmConfig
 from rlmodule_algos.sampling import PolicyMapping, Spaces
+from rlmodule_algos.sampling.world import SINGLE_AGENT
 from rlmodule_algos.settings import ConfigError, thawed
 from rlmodule_core import (
     DEFAULT_MODULE_ID,
@@ -20,6 +22,9 @@ from rlmodule_core import (
     SingleAgentRLModuleSpec,
 )
 from rlmodule_core.catalog_protocol import CatalogClass
+from rlmodule_core.multi_agent import OWN
+
+RESERVED = (OWN, "__all__")  # in states, and in what an environment of many agents returns
 
 
 class ModuleSetup:
@@ -41,6 +46,7 @@ class ModuleSetup:
         self._spaces = module_spaces(config, agents)
         self.joined: dict[str, SingleAgentRLModuleSpec | None] = {}
         """What was given for modules that were built later; some may have left since."""
+        self._one_agent = SINGLE_AGENT in agents
 
     def build(self) -> MultiAgentRLModule:
         """Build the modules. Raises ConfigError or ValueError that names what is missing or does not fit."""
@@ -54,6 +60,23 @@ class ModuleSetup:
         for key, module_spec in spec.modules.items():
             self._require_framework(key, module_spec)
         return spec.build()
+
+    def require_may_join(self, module_id: str) -> None:
+        """Raise ConfigError if a module of this id could not act or not be saved."""
+        self._require_many("add_module", "no other module could act")
+        if problem := module_id_problem(module_id):
+            raise ConfigError(f"add_module: module id {module_id!r}: {problem}")
+
+    def require_may_leave(self) -> None:
+        """Raise ConfigError if nobody could act without one of the modules."""
+        self._require_many("remove_module", "nobody could act without it")
+
+    def _require_many(self, where: str, why: str) -> None:
+        if self._one_agent:
+            raise ConfigError(
+                f"{where}: the environment {self._config.env!r} has one agent, for whom the module "
+                f"{DEFAULT_MODULE_ID!r} acts: {why}; modules come and go in a MultiAgentEnv"
+            )
 
     def build_one(self, module_id: str, given: SingleAgentRLModuleSpec | None) -> RLModule:
         """Build a module that joins later; where its spaces are not given, they are those of all agents."""
@@ -92,9 +115,58 @@ def policies_of(config: AlgorithmConfig) -> dict[str, SingleAgentRLModuleSpec | 
     return dict(given) if isinstance(given, Mapping) else dict.fromkeys(given)
 
 
+def module_id_problem(module_id: object) -> str | None:
+    """Say why something cannot be the id of a module, or None: it names a part of every checkpoint.
+
+    >>> module_id_problem("team/red")
+    "expected a name without '/'"
+    """
+    if not isinstance(module_id, str):
+        return f"expected a str, got {type(module_id).__name__}"
+    if not module_id:
+        return "expected a name, got an empty one"
+    if module_id in RESERVED:
+        return "this name means something else; take another"
+    return "expected a name without '/'" if "/" in module_id else None
+
+
 def policy_mapping(config: AlgorithmConfig) -> PolicyMapping:
-    """Return what gives each agent its module: without a mapping, the same one to all."""
-    return config.policy_mapping_fn or _default_policy
+    """Return what gives each agent its module: without a mapping, the same one to all.
+
+    Raises ConfigError, here for a function that does not take one agent id, and when it is asked for one
+    that fails, or answers with what is no id.
+    """
+    given = config.policy_mapping_fn
+    if given is None:
+        return _default_policy
+    _require_one_argument(given)
+
+    def mapping(agent: str) -> str:
+        called = f"multi_agent: policy_mapping_fn({agent!r})"
+        try:
+            module_id: object = given(agent)
+        except Exception as error:
+            raise ConfigError(f"{called} raised {type(error).__name__}: {error}") from error
+        if problem := module_id_problem(module_id):
+            raise ConfigError(f"{called} returned {module_id!r:.40}, which is no module id: {problem}")
+        return str(module_id)
+
+    return mapping
+
+
+def _require_one_argument(given: Callable[[str], str]) -> None:
+    try:
+        signature = inspect.signature(given)
+    except ValueError:  # of a built-in function that does not tell
+        return
+    try:
+        signature.bind("agent")
+    except TypeError:
+        raise ConfigError(
+            "multi_agent: policy_mapping_fn: expected a function of the agent id alone, got one of "
+            f"{signature}; a mapping of RLlib's, of (agent_id, episode, **kwargs), goes in as "
+            "lambda agent: fn(agent, None), if it does not look at the episode"
+        ) from None
 
 
 def _default_policy(agent: str) -> str:
@@ -112,11 +184,14 @@ def module_spaces(config: AlgorithmConfig, agents: Mapping[str, Spaces]) -> dict
     of_module: dict[str, list[str]] = {}
     for agent in agents:
         of_module.setdefault(mapping(agent), []).append(agent)
-    problems = []
     policies = policies_of(config)
+    problems = [
+        f"policies: module id {key!r}: {problem}" for key in policies if (problem := module_id_problem(key))
+    ]
     if policies and (unknown := sorted(set(of_module) - set(policies))):
         problems.append(
-            f"policy_mapping_fn gives {unknown}, but policies are {sorted(policies)}; add them there"
+            f"policy_mapping_fn gives {unknown}, but policies are {sorted(map(str, policies))}; "
+            "add them there"
         )
     for module_id, members in of_module.items():
         if any(agents[agent] != agents[members[0]] for agent in members):
@@ -131,8 +206,6 @@ def module_spaces(config: AlgorithmConfig, agents: Mapping[str, Spaces]) -> dict
 
 
 def _require_many(config: AlgorithmConfig, agents: Mapping[str, Spaces]) -> None:
-    from rlmodule_algos.sampling.world import SINGLE_AGENT
-
     if SINGLE_AGENT in agents:
         raise ConfigError(
             "multi_agent: policies and policy_mapping_fn are for a MultiAgentEnv, but the environment "
