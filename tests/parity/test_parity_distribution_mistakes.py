@@ -41,6 +41,17 @@ def test_a_constructor_refuses_a_wrong_number_of_inputs(backend: Any, name: str)
             )
 
 
+@pytest.mark.parametrize("shape", [(), (0,), (4, 0)])
+def test_a_categorical_over_no_class_is_refused(backend: Any, shape: tuple[int, ...]) -> None:
+    for name in ("inputs", "logits"):
+        with pytest.raises(ValueError, match="Categorical") as caught:
+            backend.cls("Categorical")(**{name: backend.tensors(np.zeros(shape))})
+        assert str(caught.value) == (
+            f"{backend.cls('Categorical').__name__}: expected logits [*batch, n] of n >= 1 classes, "
+            f"got shape {list(shape)}"
+        )
+
+
 def test_a_graph_refuses_a_wrong_number_of_inputs_while_it_is_traced(backends: Any) -> None:
     for kind, size, settings, expected in WRONG.values():
         made = backends["tf"].cls(kind)

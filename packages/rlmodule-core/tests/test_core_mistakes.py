@@ -11,6 +11,7 @@ import pytest
 from gymnasium import spaces
 
 from rlmodule_core import (
+    CheckpointError,
     MultiAgentRLModule,
     MultiAgentRLModuleConfig,
     MultiAgentRLModuleSpec,
@@ -20,7 +21,9 @@ from rlmodule_core import (
     RLModuleConfig,
     SingleAgentRLModuleSpec,
     State,
+    register_class,
 )
+from rlmodule_core.bc_sizes import discrete_bc_sizes
 from rlmodule_specs import SpecError
 
 BOX, TWO = spaces.Box(-1, 1, (4,)), spaces.Discrete(2)
@@ -94,9 +97,37 @@ MISTAKES: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "a class in place of a recipe": (
         lambda: many({"a": Mine}),
-        r"MultiAgentRLModuleConfig: modules: expected \{module id: Single.*Spec\}, but 'a' is <class",
+        r"MultiAgentRLModuleConfig: modules: expected \{module id: Single.*Spec\}, but 'a' is the class Mine"
+        r"; pass SingleAgentRLModuleSpec\(module_class=Mine\)$",
     ),
-    "a module in place of a recipe": (lambda: many({"a": Mine()}), "but 'a' is <.*Mine object"),
+    "a module in place of a recipe": (
+        lambda: many({"a": Mine()}),
+        r"but 'a' is a module of Mine; pass SingleAgentRLModuleSpec\(module_class=Mine\), or add_module\(\)",
+    ),
+    "a class in place of a module": (
+        lambda: Mine().as_multi_agent().add_module("a", Mine),  # type: ignore[arg-type]
+        "module 'a': expected an RLModule, got <class '.*Mine'>",
+    ),
+    "a registered name": (
+        lambda: register_class("Mine"),  # type: ignore[type-var]
+        r"register_class: expected a class, got 'Mine' \(str\)",
+    ),
+    "no config for sizes": (
+        lambda: discrete_bc_sizes(None, where="M"),  # type: ignore[arg-type]
+        r"M: config: expected an RLModuleConfig, got None; pass RLModuleConfig\(",
+    ),
+    "one id to load": (
+        lambda: MultiAgentRLModule.from_checkpoint("nowhere", module_ids="pi"),
+        "module_ids: expected a list of module ids, got 'pi'",
+    ),
+    "a number of modules to load": (
+        lambda: MultiAgentRLModule.from_checkpoint("nowhere", module_ids=2),  # type: ignore[arg-type]
+        "module_ids: expected a list of module ids, got 2",
+    ),
+    "a class for all ids to load": (
+        lambda: MultiAgentRLModule.from_checkpoint("nowhere", module_classes=Mine),  # type: ignore[arg-type]
+        r"module_classes: expected \{module id: class\}, got <class ",
+    ),
     "an id that is no str": (lambda: many({1: recipe()}), "but 1 is SingleAgentRLModuleSpec"),
     "a list of recipes": (lambda: many([recipe()]), r"SingleAgentRLModuleSpec\}, got list"),
     "one recipe without an id": (lambda: many(recipe()), "got SingleAgentRLModuleSpec"),
@@ -148,6 +179,18 @@ def test_a_wrong_argument_is_a_value_error_that_says_what_to_pass(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("directory", [None, 3, b"run", "", "a\0b"])
+def test_what_is_no_path_is_a_checkpoint_error_that_says_so(directory: Any) -> None:
+    module: Any = Mine(RLModuleConfig())
+    for made in (module, MultiAgentRLModule()):
+        for call in (made.save_to_checkpoint, type(made).from_checkpoint):
+            where = (
+                rf"{type(made).__name__}\.{call.__name__}: directory: expected a path, as a str or a pathlib"
+            )
+            with pytest.raises(CheckpointError, match=where):
+                call(directory)
 
 
 @pytest.mark.parametrize("cls", [NoSuper, ReadsTooEarly])

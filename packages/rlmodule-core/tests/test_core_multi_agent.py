@@ -360,7 +360,10 @@ def test_only_modules_of_one_framework_go_together() -> None:
         (lambda: recipe(module_class=Counter()).build(), "module_class: expected a subclass of RLModule"),
         (lambda: recipe(action_space=2).build(), "action_space: expected a gymnasium space, got 2"),
         (lambda: recipe(model_config_dict=[1]).build(), r"model_config_dict: expected a dict, got \[1\]"),
-        (lambda: many({"a": Counter}).build(), r"expected \{module id: Single.*but 'a' is <class"),
+        (
+            lambda: many({"a": Counter}).build(),
+            r"expected \{module id: Single.*but 'a' is the class Counter; pass S",
+        ),
         (lambda: many({1: recipe()}).build(), "but 1 is SingleAgentRLModuleSpec"),
         (lambda: many([recipe()]).build(), "or one SingleAgentRLModuleSpec, got list"),
         (

@@ -25,6 +25,11 @@ def discrete_bc_sizes(config: RLModuleConfig, *, where: str) -> DiscreteBCSizes:
     Raises UnsupportedSpaceError unless the spaces are a Box of rank 1 and a Discrete, and ValueError
     unless `model_config_dict["fcnet_hiddens"]` starts with a size.
     """
+    if not isinstance(config, RLModuleConfig):
+        raise ValueError(
+            f"{where}: config: expected an RLModuleConfig, got {config!r:.60}; pass "
+            "RLModuleConfig(observation_space=..., action_space=..., model_config_dict=...)"
+        )
     obs, actions = config.observation_space, config.action_space
     fix = "Write a module of your own for it, or take one of the default modules with a catalog"
     if not (isinstance(obs, spaces.Box) and len(obs.shape) == 1):

@@ -30,8 +30,11 @@ def class_name(cls: type) -> str:
 def register_class(cls: T) -> T:
     """Let checkpoints name this class; also as a decorator. It is returned as it came.
 
-    Raises ValueError for a class inside a function, which has no name that others could use.
+    Raises ValueError for a class inside a function, which has no name that others could use, and for
+    what is no class.
     """
+    if not isinstance(cls, type):
+        raise ValueError(f"register_class: expected a class, got {cls!r:.60} ({type(cls).__qualname__})")
     if problem := _inside_function(cls):  # no more: a decorator runs before the name is bound
         raise ValueError(f"register_class: {problem}")
     _registered[class_name(cls)] = cls

@@ -90,10 +90,26 @@ def padding_index(sizes: tuple[int, ...]) -> tuple[int, ...]:
 def logits_of(kind: type, inputs: T | None, logits: T | None) -> T:
     """Return what a Categorical was given, under the name that all distributions have or its own.
 
+    Raises ValueError for the logits of no class at all: an empty last axis, or a scalar.
+
     >>> logits_of(object, None, 3)
     3
     """
     given = logits if inputs is None else inputs
     if given is None or (inputs is not None and logits is not None):
         raise TypeError(f"{kind.__name__}: expected the logits once, as the first argument or as logits=")
+    if last_size(given) == 0:
+        shape = list(getattr(given, "shape"))  # noqa: B009 - it has one, or it would have no size
+        raise ValueError(f"{kind.__name__}: expected logits [*batch, n] of n >= 1 classes, got shape {shape}")
     return given
+
+
+def last_size(inputs: Any) -> int | None:
+    """Return the size of the last axis: 0 of a scalar, None where a graph does not know it."""
+    try:
+        size: int | None = inputs.shape[-1]
+    except IndexError:
+        return 0
+    except AttributeError:  # what goes through tf.nest in the place of a tensor
+        return None
+    return size

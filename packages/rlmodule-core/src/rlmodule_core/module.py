@@ -210,7 +210,7 @@ class RLModule(metaclass=RLModuleMeta):
         """
         from rlmodule_core.module_checkpoint import save_module
 
-        return save_module(self, Path(directory))
+        return save_module(self, directory)
 
     @classmethod
     def from_checkpoint(
@@ -232,7 +232,7 @@ class RLModule(metaclass=RLModuleMeta):
         """
         from rlmodule_core.module_checkpoint import load_module
 
-        return load_module(cls, Path(directory), module_class, catalog_class, trusted_packages)
+        return load_module(cls, directory, module_class, catalog_class, trusted_packages)
 
     def update_normalizer(self, obs: Nest) -> None:
         """Merge observations, a NumPy nest `[N, ...]`, into the running mean and deviation, if there are any.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -22,9 +23,10 @@ Module = TypeVar("Module", bound="RLModule")
 T = TypeVar("T")
 
 
-def save_module(module: RLModule, directory: Path) -> Path:
+def save_module(module: RLModule, directory: str | Path) -> Path:
     """Write one module; see `RLModule.save_to_checkpoint`."""
     where = f"{type(module).__name__}.save_to_checkpoint"
+    directory = as_path(directory, where=where)
     recipe = written_recipe(module, where=where)
     state = {"spec": recipe, "weights": module.get_state(), "dtypes": module._dtypes()}
     write_checkpoint(directory, state, kind=KIND, replace=True)
@@ -33,12 +35,13 @@ def save_module(module: RLModule, directory: Path) -> Path:
 
 def load_module(
     cls: type[Module],
-    directory: Path,
+    directory: str | Path,
     module_class: type[RLModule] | None,
     catalog_class: CatalogClass | None,
     trusted_packages: Collection[str],
 ) -> Module:
     """Read one module; see `RLModule.from_checkpoint`."""
+    directory = as_path(directory, where=f"{cls.__name__}.from_checkpoint")
     require_class(module_class, "module_class")
     tree = read_checkpoint(directory, kind=KIND)
     in_words(directory, lambda: check_keys(tree, {"spec", "weights", "dtypes"}, where="the state"))
@@ -60,6 +63,16 @@ def load_module(
     in_words(directory, lambda: module.set_state(tree["weights"]))
     in_words(directory, lambda: require_dtypes(tree["dtypes"], module._dtypes()))
     return module  # type: ignore[return-value]  # its class was compared above
+
+
+def as_path(directory: object, *, where: str) -> Path:
+    """Return a directory that was given as a str or path. Raises CheckpointError for anything else."""
+    if not isinstance(directory, (str, os.PathLike)) or "\0" in str(directory) or not str(directory):
+        raise CheckpointError(
+            f"{where}: directory: expected a path, as a str or a pathlib.Path, got {directory!r:.60} "
+            f"({type(directory).__qualname__})"
+        )
+    return Path(directory)
 
 
 def require_class(passed: object, what: str) -> None:

@@ -165,7 +165,8 @@ class MultiAgentRLModule(Mapping[str, RLModule]):
         if not isinstance(module_id, str) or module_id == OWN:
             raise ValueError(f"the id of a module is a str other than {OWN!r}, got {module_id!r}")
         if not isinstance(module, RLModule):
-            raise ValueError(f"module {module_id!r}: expected an RLModule, got {type(module).__name__}")
+            kind = module if isinstance(module, type) else type(module).__name__
+            raise ValueError(f"module {module_id!r}: expected an RLModule, got {kind}")
         if module_id in self._rl_modules and not override:
             raise ValueError(f"module {module_id!r} is there already; pass override=True to replace it")
         others = {other.framework for key, other in self.items() if key != module_id}
@@ -264,7 +265,7 @@ class MultiAgentRLModule(Mapping[str, RLModule]):
         """
         from rlmodule_core.multi_agent_checkpoint import save_modules
 
-        return save_modules(self, Path(directory))
+        return save_modules(self, directory)
 
     @classmethod
     def from_checkpoint(
@@ -285,7 +286,7 @@ class MultiAgentRLModule(Mapping[str, RLModule]):
         """
         from rlmodule_core.multi_agent_checkpoint import load_modules
 
-        return load_modules(cls, Path(directory), module_ids, module_classes or {}, trusted_packages)
+        return load_modules(cls, directory, module_ids, module_classes, trusted_packages)
 
     def as_multi_agent(self) -> Self:
         """Return itself."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
+from types import NoneType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rlmodule_core.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
 from rlmodule_core.class_names import class_name, resolve_class, unnameable
 from rlmodule_core.module_checkpoint import (
+    as_path,
     in_words,
     rebuilt,
     require_class,
@@ -31,9 +33,10 @@ KIND = "multi_agent_rl_module"
 Modules = TypeVar("Modules", bound=MultiAgentRLModule)
 
 
-def save_modules(modules: MultiAgentRLModule, directory: Path) -> Path:
+def save_modules(modules: MultiAgentRLModule, directory: str | Path) -> Path:
     """Write all modules; see `MultiAgentRLModule.save_to_checkpoint`."""
     where = f"{type(modules).__name__}.save_to_checkpoint"
+    directory = as_path(directory, where=where)
     cls = modules.written_in
     if problem := unnameable(cls):
         raise CheckpointError(f"{where}: {problem}")
@@ -59,12 +62,15 @@ def save_modules(modules: MultiAgentRLModule, directory: Path) -> Path:
 
 def load_modules(
     cls: type[Modules],
-    directory: Path,
+    directory: str | Path,
     module_ids: Collection[str] | None,
-    module_classes: Mapping[str, type[RLModule]],
+    module_classes: Mapping[str, type[RLModule]] | None,
     trusted_packages: Collection[str],
 ) -> Modules:
     """Read modules; see `MultiAgentRLModule.from_checkpoint`."""
+    directory = as_path(directory, where=f"{cls.__name__}.from_checkpoint")
+    module_classes = {} if module_classes is None else module_classes
+    _require_by_id(module_ids, module_classes)
     for key, module_class in module_classes.items():
         require_class(module_class, f"module_classes[{key!r}]")
     tree = read_checkpoint(directory, kind=KIND)
@@ -85,6 +91,19 @@ def load_modules(
         if not others:
             raise
     return _restored(directory, made, tree, entries, specs, others)
+
+
+def _require_by_id(module_ids: object, module_classes: object) -> None:
+    """Raise ValueError for ids that are none, a single str among them, and for classes without ids."""
+    if isinstance(module_ids, str) or not isinstance(module_ids, (Collection, NoneType)):
+        raise ValueError(
+            f"from_checkpoint: module_ids: expected a list of module ids, got {module_ids!r:.60}"
+        )
+    if not isinstance(module_classes, Mapping):
+        raise ValueError(
+            f"from_checkpoint: module_classes: expected {{module id: class}}, got {module_classes!r:.60} "
+            f"({type(module_classes).__qualname__})"
+        )
 
 
 Entries = Mapping[str, tuple[str, Any]]

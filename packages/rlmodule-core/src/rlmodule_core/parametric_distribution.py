@@ -23,6 +23,7 @@ from rlmodule_core.distribution_config import (
     distribution_config,
     leaf_settings,
 )
+from rlmodule_core.distribution_numbers import last_size
 from rlmodule_core.nest import Nest, leaves, map_nest, matching_leaves, unflatten
 
 Tensor = TypeVar("Tensor")
@@ -65,7 +66,7 @@ def distribution_maker(config: DistributionConfig, classes: Classes) -> Distribu
 
 def require_inputs(made: Any, inputs: Any, size: int) -> None:
     """Raise ValueError unless the last axis of `inputs` is `size`; what a graph does not know passes."""
-    found = _last_size(inputs)
+    found = last_size(inputs)
     if found != size and found is not None:
         raise _wrong_inputs(made, size, inputs)
 
@@ -75,7 +76,7 @@ def halved_event_shape(made: Any, inputs: Any, event_shape: tuple[int, ...] | No
 
     Raises ValueError for inputs that are not twice as many as the components, as `require_inputs`.
     """
-    found = _last_size(inputs)
+    found = last_size(inputs)
     if event_shape is None:
         if not found or found % 2:
             raise _wrong_inputs(made, "2 n", inputs)
@@ -83,17 +84,6 @@ def halved_event_shape(made: Any, inputs: Any, event_shape: tuple[int, ...] | No
     if found is not None and found != 2 * math.prod(event_shape):
         raise _wrong_inputs(made, 2 * math.prod(event_shape), inputs)
     return event_shape
-
-
-def _last_size(inputs: Any) -> int | None:
-    """Return the size of the last axis: 0 of a scalar, None where a graph does not know it."""
-    try:
-        size: int | None = inputs.shape[-1]
-    except IndexError:
-        return 0
-    except AttributeError:  # what goes through tf.nest in the place of a tensor
-        return None
-    return size
 
 
 def _wrong_inputs(made: Any, size: object, inputs: Any) -> ValueError:
@@ -138,7 +128,7 @@ class ParametricDistribution(Distribution[Tensor]):
             raise ValueError(
                 f"kl: both must be over the same values, got {self.settings()} and {other.settings()}"
             )
-        own, theirs = _last_size(self.inputs), _last_size(other.inputs)
+        own, theirs = last_size(self.inputs), last_size(other.inputs)
         if own != theirs and None not in (own, theirs):
             raise ValueError(f"kl: both must be over the same values, got {own} and {theirs} inputs for one")
 
