@@ -258,6 +258,6 @@ def test_a_reward_that_is_not_finite_is_an_env_error_in_evaluation_too() -> None
 def test_an_observation_that_is_not_finite_is_an_env_error_in_evaluation_before_it_is_acted_on() -> None:
     env = SyncVectorEnv([Clock, lambda: Clock(show=lambda seed, episode, step: math.inf if step else 0.0)])
     with pytest.raises(
-        EnvError, match="environment 1: obs.hand is not finite at step 1 of an episode, in eval"
+        EnvError, match=r"environment 1: obs\.hand is not finite at step 1 of an episode, in eval"
     ):
         evaluate_episodes(EnvStream(env), Leaning(), BRIDGE, explore=False, seed=SEED)

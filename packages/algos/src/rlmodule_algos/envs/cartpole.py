@@ -165,12 +165,11 @@ class _VectorCartPole(MultiAgentVectorEnv):
         alive = self._alive
         self._require_acting(acting)
         pushes = np.zeros(self._shape, np.int64) if actions[0] is None else actions[0].reshape(self._shape)
-        obs, rewards, fell, late, _ = self._carts.step((pushes * alive).ravel())
+        obs, _paid, fell, late, _ = self._carts.step((pushes * alive).ravel())  # 1 a step, also of who fell
         terminated, truncated = fell.reshape(self._shape) & alive, late.reshape(self._shape) & alive
         self._alive = alive & ~(terminated | truncated)
         over = self._over = ~np.logical_or.reduce(self._alive)
-        paid = rewards.reshape(self._shape) * alive
-        return MultiAgentStep([obs], alive, paid, terminated, truncated, over)
+        return MultiAgentStep([obs], alive, alive.astype(np.float32), terminated, truncated, over)
 
     def _require_acting(self, acting: BoolArray) -> None:
         if self._over.any():

@@ -16,7 +16,7 @@ from rlmodule_algos.frameworks import Bridge
 from rlmodule_algos.sampling.acting import Actor, Draw
 from rlmodule_algos.sampling.pair_columns import PairColumns
 from rlmodule_algos.sampling.recurrent_state import CarriedState
-from rlmodule_algos.sampling.step_log import Stepped
+from rlmodule_algos.sampling.step_log import Left, Stepped
 from rlmodule_algos.settings import ConfigError
 from rlmodule_core import RLModule
 from rlmodule_core.nest import Nest
@@ -111,11 +111,13 @@ class Agents:
         self._obs = step.obs
         self.acting = has_obs & ~ended
         leaving = np.flatnonzero(ended)
-        left = self._pairs.split(self._obs, leaving) if len(leaving) else []
+        left: list[Left] = []
+        if len(leaving):
+            left = self._pairs.split(self._obs, leaving)
+            for carried in self._states.values():
+                carried.restart(leaving)
         if step.over.any():
             self._begin(step.over)
-        for carried in self._states.values():
-            carried.restart(ended)
         return Stepped(acting, rewards, has_obs, terminated, truncated, ended, module_of, step.over, left)
 
     def forget(self, module_id: str) -> None:

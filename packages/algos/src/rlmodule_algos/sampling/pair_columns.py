@@ -11,7 +11,7 @@ import numpy.typing as npt
 from rlmodule_algos.envs import Columns, MultiAgentVectorEnv
 from rlmodule_algos.sampling.action_filter import action_filter
 from rlmodule_algos.sampling.step_log import Left
-from rlmodule_core.nest import Nest, leaves, map_nest, unflatten
+from rlmodule_core.nest import Nest, leaves, map_nest
 
 Array = npt.NDArray[Any]
 IntArray = npt.NDArray[np.int64]
@@ -71,4 +71,4 @@ def _with_rows(old: Nest, new: Nest, rows: IntArray) -> Nest:
         taken[rows] = after[rows]
         return taken
 
-    return unflatten(old, [merged(a, b) for a, b in zip(leaves(old), leaves(new), strict=True)])
+    return map_nest(merged, old, new)
