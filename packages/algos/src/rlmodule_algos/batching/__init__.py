@@ -1,7 +1,7 @@
 """From fragments of experience to the batches that losses take."""
 
 from rlmodule_algos.batching.evaluation import Evaluation, actor_critic_output, evaluate_fragment
-from rlmodule_algos.batching.fragment import Fragment, SequenceStarts
+from rlmodule_algos.batching.fragment import MAX_SEQ_LEN, Fragment, SequenceStarts
 from rlmodule_algos.batching.off_policy import (
     LOG_RATIOS,
     TARGET_LOGP,
@@ -21,6 +21,7 @@ from rlmodule_algos.batching.sequences import SequenceIndex, sequence_index
 
 __all__ = [
     "LOG_RATIOS",
+    "MAX_SEQ_LEN",
     "TARGET_LOGP",
     "Evaluation",
     "Fragment",

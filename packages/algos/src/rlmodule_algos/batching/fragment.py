@@ -14,6 +14,9 @@ FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
 
+MAX_SEQ_LEN = 20
+"""Steps of a sequence where a module's settings have no `max_seq_len`."""
+
 
 @dataclass(frozen=True)
 class SequenceStarts:

@@ -8,10 +8,10 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from rlmodule_algos.batching import MAX_SEQ_LEN
 from rlmodule_algos.frameworks import Bridge
 from rlmodule_algos.offline.episode import OfflineEpisode
 from rlmodule_algos.offline.stacking import cut_into_sequences, stack_steps
-from rlmodule_algos.sampling.recurrent_state import MAX_SEQ_LEN
 from rlmodule_core import Columns, RLModule
 from rlmodule_core.nest import Nest, leaves, map_nest
 

@@ -7,14 +7,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rlmodule_algos.batching import SequenceStarts
+from rlmodule_algos.batching import MAX_SEQ_LEN, SequenceStarts
 from rlmodule_core import RLModule
 from rlmodule_core.nest import Nest, map_nest
 
 Array = npt.NDArray[Any]
-
-MAX_SEQ_LEN = 20
-"""Steps of a sequence where a module's settings have no `max_seq_len`."""
 
 
 class CarriedState:
