@@ -145,7 +145,10 @@ def test_of_many_problems_the_first_are_listed_and_the_others_counted() -> None:
         ),
         ([columns(actions=["left"] * 3)], "actions: expected an array of numbers, got dtype <U4"),
         ([columns(obs=[[1], [1, 2], [1], [1]])], "obs: expected an array of numbers: "),
-        ([{"a": {"reward": {}}}], "episode 0: agent 'a': no column 'rewards'; did you mean 'reward'?"),
+        (
+            [{"a": {"reward": {}}}],
+            "episode 0: agent 'a': no column 'rewards'; if 'reward' is that, rename it",
+        ),
         ([columns(), {"a": columns()}], "some episodes are of one agent, and some are {agent id: episode}"),
         (
             [{"a": columns(), "b": columns(actions=np.zeros(1))}],
@@ -181,7 +184,8 @@ def test_a_missing_column_is_answered_with_the_name_that_is_nearest_or_with_thos
     said = refusal([given])
 
     assert (
-        f"no column {right!r}; did you mean {wrong!r}?" in said or f"no column {right!r}; there are" in said
+        f"no column {right!r}; if {wrong!r} is that, rename it" in said
+        or f"no column {right!r}; there are" in said
     )
     assert wrong in said
 

@@ -166,7 +166,7 @@ def test_episodes_of_many_agents_come_back_together_whatever_their_lengths(
 @pytest.mark.parametrize(
     ("table", "said"),
     [
-        (step_rows(rewards=None, reward=np.ones(3)), "no column 'rewards'; did you mean 'reward'?"),
+        (step_rows(rewards=None, reward=np.ones(3)), "no column 'rewards'; if 'reward' is that, rename it"),
         (step_rows(actions=None), "no column 'actions'; there are ['next_obs', 'obs', 'rewards', "),
         (step_rows(rewards=np.ones((3, 1))), "rewards: expected a number a row, got float64 [1]"),
         (step_rows(terminated=np.ones((3, 2))), "terminated: expected a number a row, got float64 [2]"),

@@ -93,7 +93,7 @@ def missing_columns(names: Mapping[str, Any]) -> list[str]:
     for name in REQUIRED:
         if name not in names:
             near = difflib.get_close_matches(name, unknown, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"there are {sorted(map(str, names))}"
+            hint = f"if {near[0]!r} is that, rename it" if near else f"there are {sorted(map(str, names))}"
             problems.append(f"no column {name!r}; {hint}")
     return problems
 
