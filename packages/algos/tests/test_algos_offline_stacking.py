@@ -122,6 +122,20 @@ def test_a_split_is_the_seeds_and_another_seed_gives_another() -> None:
     assert splits[0] == splits[1] != splits[2]
 
 
+def test_an_episode_is_held_out_only_while_each_of_its_agents_has_another_to_learn_from() -> None:
+    episodes = [{"a": 0, "b": 0}, {"a": 1}, {"a": 2, "c": 2}, {"a": 3, "b": 3}, {"a": 4}]
+    for seed in range(20):
+        training, validation = split_episodes(episodes, 0.8, seed)
+
+        assert {agent for episode in training for agent in episode} == {"a", "b", "c"}
+        assert {"a": 2, "c": 2} in training
+        assert len(validation) == 3, "the others, but for one of b"
+
+
+def test_where_every_agent_plays_once_nothing_is_held_out() -> None:
+    assert split_episodes([{"a": 0}, {"b": 0}], 0.5, seed=0) == ([{"a": 0}, {"b": 0}], [])
+
+
 @pytest.mark.parametrize("fraction", [-0.1, 1.0, float("nan")])
 def test_a_fraction_that_would_leave_nothing_to_learn_from_is_refused(fraction: float) -> None:
     with pytest.raises(ValueError, match=r"validation_fraction must be in \[0, 1\), got"):
