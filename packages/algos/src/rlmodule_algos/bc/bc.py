@@ -11,13 +11,14 @@ from typing import Any, ClassVar
 from rlmodule_algos.algorithm import Algorithm
 from rlmodule_algos.batching import steps_in_rows
 from rlmodule_algos.bc.config import BCConfig
-from rlmodule_algos.bc.data import ModuleData, read_module_data
+from rlmodule_algos.bc.data import ModuleData, ModuleEpisodes, read_by_module
 from rlmodule_algos.frameworks import Framework
 from rlmodule_algos.learning import value_at
 from rlmodule_algos.module_setup import policy_mapping
+from rlmodule_algos.offline import OfflineDataError
 from rlmodule_algos.sampling import Episodes, EpisodeTracker, World
 from rlmodule_catalogs import BCCatalog
-from rlmodule_core import Columns, RLModule
+from rlmodule_core import Columns, RLModule, SingleAgentRLModuleSpec
 from rlmodule_core.nest import leaves
 
 VALIDATED_STEPS = 4096
@@ -32,25 +33,60 @@ class BC(Algorithm[BCConfig]):
     default_catalog_class = BCCatalog
 
     def _start(self, world: World, seed: int) -> None:
-        agents = world.agents
+        self._agents = dict(world.agents)
         world.close()  # evaluation makes its own
+        self._seed = seed
         self._steps = 0
         self._episodes = EpisodeTracker(0)
         self._data: dict[str, ModuleData] = {}
         if self.config.input_ is not None:
-            self._data = read_module_data(
-                self.config.input_,
-                agents,
-                policy_mapping(self.config),
-                {key: self.modules[key] for key in self.learner.trained},
-                self.framework.bridge,
-                validation_fraction=self.config.validation_fraction,
-                seed=seed,
-            )
+            given = self._read()
+            for module_id in self.learner.trained:
+                self._take(module_id, given)
+            if not self._data:
+                trained = sorted(self.learner.trained)
+                raise OfflineDataError(
+                    "offline_data",
+                    [f"no episode is of an agent whose module learns; those are {trained}"],
+                )
+
+    def _read(self) -> ModuleEpisodes:
+        config = self.config
+        return read_by_module(
+            config.input_,
+            self._agents,
+            policy_mapping(config),
+            validation_fraction=config.validation_fraction,
+            seed=self._seed,
+        )
+
+    def _take(self, module_id: str, given: ModuleEpisodes) -> None:
+        """Let a module learn from its part of the data, if it has one."""
+        data = given.data_of(module_id, self.modules[module_id], self.framework.bridge, self._seed)
+        if data is not None:
+            self._data[module_id] = data
+
+    def add_module(self, module_id: str, module_spec: SingleAgentRLModuleSpec | None = None) -> RLModule:
+        """Add a module that learns from the next iteration on, from the episodes of its agents.
+
+        The data is read again, and the agents are those that are mapped to it now; what other modules learn
+        from stays. Raises OfflineDataError for data that is not as it was, beside what every algorithm
+        raises, before anything is changed.
+        """
+        given = None if self.config.input_ is None else self._read()
+        module = super().add_module(module_id, module_spec)
+        if given is not None:
+            self._take(module_id, given)
+        return module
+
+    def remove_module(self, module_id: str) -> None:
+        """Remove a module, with its data; KeyError that lists the ids for an unknown one."""
+        super().remove_module(module_id)
+        self._data.pop(module_id, None)
 
     @property
     def env_steps(self) -> int:
-        """Recorded steps that were learned from, over the life of the run; schedules follow it."""
+        """Recorded steps that were learned from, of all modules, over the life of the run."""
         return self._steps
 
     @property
@@ -73,7 +109,7 @@ class BC(Algorithm[BCConfig]):
 
     def _learn(self, module_id: str, data: ModuleData) -> dict[str, float]:
         config = self.config
-        lr = value_at(config.lr, self._steps)
+        lr = value_at(config.lr, data.num_steps)
         batch = data.feed.next(config.train_batch_size)
         steps = steps_in_rows(batch)
         update = self.learner.update(
@@ -85,6 +121,7 @@ class BC(Algorithm[BCConfig]):
             steps=steps,
         )
         used = len(leaves(batch[Columns.ACTIONS])[0]) if steps is None else int(steps.sum())
+        data.num_steps += used
         self._steps += used
         return {
             **update.means,
@@ -104,17 +141,17 @@ class BC(Algorithm[BCConfig]):
 
     def get_state(self) -> dict[str, Any]:
         """Return everything a resumed run needs, as arrays and JSON data; the data itself is given again."""
-        feeds = {module_id: data.feed.get_state() for module_id, data in self._data.items()}
-        return {**super().get_state(), "steps": self._steps, "feeds": feeds}
+        data = {module_id: data.get_state() for module_id, data in self._data.items()}
+        return {**super().get_state(), "steps": self._steps, "data": data}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Set what `get_state` returned. See `restore` for a safe way."""
-        steps, feeds = state["steps"], state["feeds"]
+        steps, saved = state["steps"], state["data"]
         super().set_state(state)
         self._steps = steps
         for module_id, data in self._data.items():
-            if module_id in feeds:
-                data.feed.set_state(feeds[module_id])
+            if module_id in saved:
+                data.set_state(saved[module_id])
 
 
 def bc_module_loss(

@@ -11,6 +11,7 @@ import numpy as np
 from rlmodule_algos.batching import counted
 from rlmodule_algos.frameworks import Bridge
 from rlmodule_algos.offline import (
+    Episodes,
     OfflineDataError,
     OfflineEpisode,
     check_episodes,
@@ -20,18 +21,22 @@ from rlmodule_algos.offline import (
 )
 from rlmodule_algos.offline.feed import Feed, make_feed
 from rlmodule_algos.sampling import PolicyMapping, Spaces
+from rlmodule_algos.sampling.world import SINGLE_AGENT
 from rlmodule_core import Columns, RLModule
 from rlmodule_core.nest import Nest
 
+WHERE = "offline_data"
 
-@dataclass(frozen=True)
+
+@dataclass
 class ModuleData:
-    """What one module learns from, and what it is validated with."""
+    """What one module learns from, how far it is, and what it is validated with."""
 
     module: RLModule
     bridge: Bridge
     feed: Feed
     validation: Feed | None
+    num_steps: int = 0  # learned from; a schedule follows them, so no other module moves it
 
     def validation_loss(self, num_steps: int) -> float:
         """Return the mean of -log pi(a|s) over the first steps of the validation data; NaN without any."""
@@ -49,60 +54,101 @@ class ModuleData:
             policy = self.bridge.as_distribution(output[Columns.ACTION_DIST])
             return self.bridge.to_numpy(policy.logp(tensors[Columns.ACTIONS]))
 
+    def get_state(self) -> dict[str, Any]:
+        """Return how far the module is; the data itself is given again."""
+        return {"feed": self.feed.get_state(), "num_steps": self.num_steps}
 
-def read_module_data(
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from where `get_state` was called."""
+        num_steps = state["num_steps"]
+        self.feed.set_state(state["feed"])
+        self.num_steps = num_steps
+
+
+@dataclass(frozen=True)
+class ModuleEpisodes:
+    """The episodes of each module id, those to learn from and those that are held out."""
+
+    training: Mapping[str, Sequence[OfflineEpisode]]
+    validation: Mapping[str, Sequence[OfflineEpisode]]
+
+    def data_of(self, module_id: str, module: RLModule, bridge: Bridge, seed: int) -> ModuleData | None:
+        """Return what a module learns from, and show it what it will see; None: no episode is of it."""
+        if module_id not in self.training:
+            return None
+        episodes, held_out = self.training[module_id], self.validation.get(module_id)
+        module.update_normalizer(stack_steps(episodes)[Columns.OBS])
+        validation = None if held_out is None else make_feed(held_out, module, bridge, seed)
+        return ModuleData(module, bridge, make_feed(episodes, module, bridge, seed), validation)
+
+
+def read_by_module(
     input_: Any,
     agents: Mapping[str, Spaces],
     mapping: PolicyMapping,
-    modules: Mapping[str, RLModule],
-    bridge: Bridge,
     *,
     validation_fraction: float,
     seed: int,
-) -> dict[str, ModuleData]:
-    """Return the data of each module that learns and has some, and show the modules what they will see.
+) -> ModuleEpisodes:
+    """Return the episodes of each module that agents are mapped to.
 
-    Raises OfflineDataError for data that cannot be read, is not of the agents' spaces, or is of no agent
-    whose module learns.
+    An episode is held out only while each of its modules has another to learn from. Raises
+    OfflineDataError for data that cannot be read, or is not of the environment's agents and spaces.
     """
-    episodes: Sequence[OfflineEpisode | Mapping[str, OfflineEpisode]] = read_episodes(input_)
-    parts = split_episodes(episodes, validation_fraction, seed)
-    training, validation = (_by_module(part, agents, mapping) for part in parts)
-    data: dict[str, ModuleData] = {}
-    for module_id, module in modules.items():
-        if module_id in training:
-            module.update_normalizer(stack_steps(training[module_id])[Columns.OBS])
-            feed = make_feed(training[module_id], module, bridge, seed)
-            held_out = validation.get(module_id)
-            validated = None if held_out is None else make_feed(held_out, module, bridge, seed)
-            data[module_id] = ModuleData(module, bridge, feed, validated)
-    if not data:
-        raise OfflineDataError(
-            "offline_data", [f"no episode is of an agent whose module learns; those are {sorted(modules)}"]
+    episodes = _of_agents(read_episodes(input_), agents)
+    module_of = {agent: mapping(agent) for agent in dict.fromkeys(agent for one in episodes for agent in one)}
+    parts = split_episodes([_of_modules(one, module_of) for one in episodes], validation_fraction, seed)
+    training, validation = (_joined(part) for part in parts)
+    return ModuleEpisodes(training, validation)
+
+
+def _of_agents(episodes: Episodes, agents: Mapping[str, Spaces]) -> list[dict[str, OfflineEpisode]]:
+    """Return `{agent id: episode}` for each, all of them of the environment's agents and spaces."""
+    known: Sequence[OfflineEpisode | dict[str, OfflineEpisode]] = episodes  # all alike
+    of_one = [{next(iter(agents)): episode} for episode in known if isinstance(episode, OfflineEpisode)]
+    of_many = [
+        {str(agent): part for agent, part in episode.items()}
+        for episode in known
+        if not isinstance(episode, OfflineEpisode)
+    ]
+    if problem := _wrong_agents(sorted({agent for episode in of_many for agent in episode}), sorted(agents)):
+        raise OfflineDataError(WHERE, [problem])
+    observations = {agent: spaces.observation for agent, spaces in agents.items()}
+    actions = {agent: spaces.action for agent, spaces in agents.items()}
+    check_episodes(of_one or of_many, observations, actions, where=WHERE)
+    return of_one or of_many
+
+
+def _wrong_agents(played: Sequence[str], agents: Sequence[str]) -> str | None:
+    """Say how the agents of the data (none named: it is of one) are not those of the environment, or None."""
+    if not played and len(agents) > 1:
+        return (
+            f"its episodes are of one agent, but the environment has {agents}; give each as "
+            "{agent id: episode}"
         )
-    return data
+    unknown = [agent for agent in played if agent not in agents]
+    if unknown and agents == [SINGLE_AGENT]:
+        return (
+            f"its episodes are of the agents {played}, but the environment has one agent; give its episodes "
+            "alone, not as {agent id: episode}"
+        )
+    if unknown:
+        return f"it has episodes of {unknown}; the agents of the environment are {agents}"
+    return None
 
 
-def _by_module(
-    episodes: Sequence[OfflineEpisode | Mapping[str, OfflineEpisode]],
-    agents: Mapping[str, Spaces],
-    mapping: PolicyMapping,
+def _of_modules(
+    episode: Mapping[str, OfflineEpisode], module_of: Mapping[str, str]
 ) -> dict[str, list[OfflineEpisode]]:
-    of_agent: dict[str, list[OfflineEpisode]] = {}
-    single = next(iter(agents)) if len(agents) == 1 else None
-    for episode in episodes:
-        parts = {single: episode} if isinstance(episode, OfflineEpisode) else dict(episode)
-        for agent, part in parts.items():
-            of_agent.setdefault(str(agent), []).append(part)
-    if unknown := sorted(set(of_agent) - set(agents)):
-        raise OfflineDataError(
-            "offline_data",
-            [f"it has episodes of {unknown}; the agents of the environment are {sorted(agents)}"],
-        )
-    by_module: dict[str, list[OfflineEpisode]] = {}
-    for agent, known in of_agent.items():
-        check_episodes(
-            known, agents[agent].observation, agents[agent].action, where=f"offline_data, agent {agent}"
-        )
-        by_module.setdefault(mapping(agent), []).extend(known)
-    return by_module
+    of_modules: dict[str, list[OfflineEpisode]] = {}
+    for agent, part in episode.items():
+        of_modules.setdefault(module_of[agent], []).append(part)
+    return of_modules
+
+
+def _joined(parts: Sequence[Mapping[str, list[OfflineEpisode]]]) -> dict[str, list[OfflineEpisode]]:
+    joined: dict[str, list[OfflineEpisode]] = {}
+    for part in parts:
+        for module_id, episodes in part.items():
+            joined.setdefault(module_id, []).extend(episodes)
+    return joined

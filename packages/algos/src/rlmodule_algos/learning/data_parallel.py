@@ -134,7 +134,7 @@ class ParallelLearner(Learner):
         updater, states = self._updaters[module_id], self.modules.get_state()
         needed = {key: state for key, state in states.items() if key in (module_id, OWN)}
         self._gradients.begin(Lesson(module_id, self._added.get(module_id), needed, batch))
-        for order, edges in self._epochs(num_epochs, minibatch_size, steps):
+        for order, edges in self._epochs(module_id, num_epochs, minibatch_size, steps):
             for start, stop in edges:
                 yield self._step(updater, order[start:stop], steps, coefficients)
 

@@ -66,8 +66,9 @@ class Learner:
         self._loss_factory = loss_factory
         self._framework = framework
         self._settings = settings
-        self._rng = np.random.default_rng(seed)
+        self._seed = seed
         self._updaters: dict[str, Updater] = {}
+        self._rngs: dict[str, np.random.Generator] = {}  # what shuffles a module's rows, and no other's
         for module_id in modules if trained is None else trained:
             self._make_updater(module_id)
 
@@ -92,10 +93,12 @@ class Learner:
             grad_clip=settings.grad_clip,
             grad_clip_by=settings.grad_clip_by,
         )
+        self._rngs[module_id] = np.random.default_rng(self._seed)
 
     def remove(self, module_id: str) -> None:
         """Forget a module's optimizer, if it has one."""
         self._updaters.pop(module_id, None)
+        self._rngs.pop(module_id, None)
 
     def update(
         self,
@@ -145,7 +148,7 @@ class Learner:
         updater, bridge = self._updaters[module_id], self._framework.bridge
         device = self.modules[module_id].device
         columns = {name: bridge.to_tensors(column, device) for name, column in batch.items()}
-        for order, edges in self._epochs(num_epochs, minibatch_size, steps):
+        for order, edges in self._epochs(module_id, num_epochs, minibatch_size, steps):
             shuffled = bridge.take(columns, order)
             for start, stop in edges:
                 minibatch = {
@@ -158,11 +161,11 @@ class Learner:
         """Do what is due after the last step."""
 
     def _epochs(
-        self, num_epochs: int, minibatch_size: int, steps: IntArray
+        self, module_id: str, num_epochs: int, minibatch_size: int, steps: IntArray
     ) -> Iterator[tuple[IntArray, list[tuple[int, int]]]]:
         """Yield the order of the rows in each epoch, and where in it each minibatch starts and stops."""
         for _ in range(num_epochs):
-            order = self._rng.permutation(len(steps))
+            order = self._rngs[module_id].permutation(len(steps))
             yield order, list(minibatches(steps[order], minibatch_size))
 
     def _summary(self, results: list[Any]) -> UpdateResult:
@@ -179,11 +182,11 @@ class Learner:
         return self._framework.bridge.mean_of(scalars)
 
     def get_state(self) -> dict[str, Any]:
-        """Return weights and optimizer states by module, and the generator that shuffles."""
+        """Return weights and optimizer states by module, and the generators that shuffle."""
         return {
             "modules": self.modules.get_state(),
             "optimizers": {key: updater.get_state() for key, updater in self._updaters.items()},
-            "rng": self._rng.bit_generator.state,
+            "rngs": {key: rng.bit_generator.state for key, rng in self._rngs.items()},
         }
 
     def set_state(self, state: Mapping[str, Any]) -> None:
@@ -191,7 +194,7 @@ class Learner:
         self.modules.set_state(state["modules"])
         for key, updater in self._updaters.items():
             updater.set_state(state["optimizers"][key])
-        self._rng.bit_generator.state = state["rng"]
+            self._rngs[key].bit_generator.state = state["rngs"][key]
 
 
 def minibatches(steps: IntArray, minibatch_size: int) -> Iterator[tuple[int, int]]:
