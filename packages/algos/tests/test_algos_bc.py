@@ -82,9 +82,50 @@ def test_every_setting_of_bc_is_among_those_that_were_changed() -> None:
     assert {name for _, changed in CHANGES for name in changed} == settings
 
 
-def test_gamma_is_refused_because_bc_has_no_returns() -> None:
-    with pytest.raises(ConfigError, match="gamma: BC discounts nothing"):
-        BCConfig().training(gamma=0.9)
+# --- settings that BC does not look at ----------------------------------------------------------
+
+WITHOUT_EFFECT: list[tuple[str, str, Any, str]] = [
+    ("training", "gamma", 0.9, "discounts nothing"),
+    ("env_runners", "num_env_runners", 2, "samples nothing"),
+    ("env_runners", "num_envs_per_env_runner", 4, "samples nothing"),
+    ("env_runners", "rollout_fragment_length", 8, "samples nothing"),
+    ("env_runners", "max_requests_in_flight_per_env_runner", 3, "samples nothing"),
+    ("fault_tolerance", "restart_failed_env_runners", False, "samples nothing"),
+    ("fault_tolerance", "max_num_env_runner_restarts", 5, "samples nothing"),
+    ("fault_tolerance", "restart_delay_s", 1.0, "samples nothing"),
+    ("fault_tolerance", "sample_timeout_s", 1.0, "samples nothing"),
+]
+
+
+@pytest.mark.parametrize(("group", "name", "value", "why"), WITHOUT_EFFECT)
+def test_a_setting_without_effect_is_refused_however_it_is_given(
+    group: str, name: str, value: Any, why: str
+) -> None:
+    settings = BCConfig().environment("CartPole-v1")
+    before, said = settings.to_dict(), rf"{name}: BC .*{why}; leave it out"
+
+    with pytest.raises(ConfigError, match=said):
+        getattr(settings, group)(**{name: value})
+    with pytest.raises(ConfigError, match=said):
+        setattr(settings, name, value)
+    with pytest.raises(ConfigError, match=said):
+        BCConfig.from_json({**settings.to_json(), name: value})
+    assert settings.to_dict() == before
+    assert BCConfig.from_json(settings.to_json()).to_json() == settings.to_json()
+
+
+def test_settings_of_learners_in_other_processes_have_an_effect_and_are_taken() -> None:
+    settings = BCConfig().learners(num_learners=2).env_runners(ray_address="auto")
+    settings.fault_tolerance(max_failures_in_a_row=1, start_timeout_s=9.0, learn_timeout_s=9.0)
+
+    assert settings.learn_timeout_s == settings.start_timeout_s == 9.0
+
+
+def test_all_settings_without_effect_are_named_at_once() -> None:
+    with pytest.raises(
+        ConfigError, match=r"env_runners: num_env_runners: BC .*; rollout_fragment_length: BC "
+    ):
+        BCConfig().env_runners(num_env_runners=2, rollout_fragment_length=8)
 
 
 def test_the_seed_decides_what_is_cloned(data: Any) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rlmodule_algos import ConfigError, PPOConfig
+from rlmodule_algos import ConfigError, ImpalaConfig, PPOConfig
 from rlmodule_algos.settings import declared_settings, mismatch
 from rlmodule_core import MultiAgentRLModuleSpec, SingleAgentRLModuleSpec
 
@@ -120,6 +120,20 @@ def test_a_setting_of_another_group_is_refused_with_the_name_of_its_own(
 ) -> None:
     text = refusal(lambda config: getattr(config, group)(**{setting: 1}))
     assert f"{setting!r} is a setting of .{home}() here" in text
+
+
+def test_ppo_refuses_requests_in_flight_because_it_waits_for_its_env_runners() -> None:
+    said = (
+        "max_requests_in_flight_per_env_runner: a setting of IMPALA and APPO, which sample while they learn"
+    )
+    config = PPOConfig()
+
+    with pytest.raises(ConfigError, match=f"{said}; leave it out"):
+        config.env_runners(max_requests_in_flight_per_env_runner=3)
+    with pytest.raises(ConfigError, match=said):
+        config.max_requests_in_flight_per_env_runner = 3
+    assert ImpalaConfig().env_runners(max_requests_in_flight_per_env_runner=3)
+    assert config.copy().freeze().copy().max_requests_in_flight_per_env_runner == 2
 
 
 def test_settings_are_given_by_keyword() -> None:
@@ -272,7 +286,7 @@ def test_every_setter_takes_exactly_the_group_that_is_declared_for_it() -> None:
         assert typing.get_args(hints["settings"]) == (declared,), group
         for name in declared_settings(declared):
             text = refusal(lambda config, group=group, name=name: getattr(config, group)(**{name: object()}))  # type: ignore[misc]
-            assert f"{name}: expected" in text
+            assert f"{name}: {PPOConfig.without_effect.get(name, 'expected')}" in text
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,6 @@ from rlmodule_algos.settings import (
     code_in,
     declared_settings,
     frozen,
-    mismatch,
     plain,
     thawed,
     to_json,
@@ -61,6 +60,8 @@ class AlgorithmConfig:
     training_settings: ClassVar[type] = TrainingSettings
     hints: ClassVar[Mapping[str, str]] = {}
     """What to say of settings that other algorithms have, beside `RENAMED`."""
+    without_effect: ClassVar[Mapping[str, str]] = {}
+    """Settings of every config that this algorithm does not look at, and why; they are refused."""
 
     def __init__(self) -> None:
         self._frozen = False
@@ -198,9 +199,8 @@ class AlgorithmConfig:
             raise ConfigError(
                 f"{where}: {', '.join(code)} cannot be loaded from a file; pass the config that was used"
             )
-        wrong = [f"{name}: {reason}" for name in data if (reason := mismatch(data[name], hints[name]))]
-        if wrong:
-            raise ConfigError(f"{where}: {'; '.join(wrong)}")
+        idle = {name: why for name, why in cls.without_effect.items() if data[name] != getattr(config, name)}
+        check_settings(where, hints, data, renamed={}, refused=idle)
         vars(config).update({name: plain(value) for name, value in data.items()})
         return config
 
@@ -227,7 +227,9 @@ class AlgorithmConfig:
         value = plain(value)
         if not name.startswith("_"):
             renamed = {**RENAMED, **self.hints}
-            check_settings(type(self).__name__, self._declared(), {name: value}, renamed=renamed)
+            idle = self.without_effect if name in vars(self) else {}  # a default is nobody's wish
+            where = type(self).__name__
+            check_settings(where, self._declared(), {name: value}, renamed=renamed, refused=idle)
         super().__setattr__(name, value)
 
     def _set(
@@ -236,7 +238,8 @@ class AlgorithmConfig:
         self._require_unfrozen(where)
         values = {name: plain(value) for name, value in settings.items()}
         renamed = {**self._homes(), **RENAMED, **self.hints}
-        check_settings(where, declared_settings(declared), values, renamed=renamed, problems=problems)
+        known, idle = declared_settings(declared), self.without_effect
+        check_settings(where, known, values, renamed=renamed, refused=idle, problems=problems)
         vars(self).update({name: value for name, value in values.items() if not name.startswith("_")})
         return self
 

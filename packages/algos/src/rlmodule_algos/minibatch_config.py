@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar, Self, Unpack
 
 from rlmodule_algos.config import AlgorithmConfig
@@ -14,6 +15,9 @@ class MinibatchConfig(AlgorithmConfig):
     """Settings of an algorithm that passes `num_epochs` times over each batch."""
 
     training_settings: ClassVar[type] = MinibatchSettings
+    without_effect: ClassVar[Mapping[str, str]] = {
+        "max_requests_in_flight_per_env_runner": "a setting of IMPALA and APPO, which sample while they learn"
+    }
 
     def __init__(self) -> None:
         super().__init__()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Self, TypedDict, Unpack
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, TypedDict, Unpack
 
-from rlmodule_algos.minibatch_config import MinibatchConfig, MinibatchSettings
-from rlmodule_algos.settings import ConfigError, Range
+from rlmodule_algos.minibatch_config import MinibatchConfig
+from rlmodule_algos.settings import Range
 
 if TYPE_CHECKING:
     from rlmodule_algos.bc.bc import BC
@@ -21,11 +22,28 @@ class OfflineDataSettings(TypedDict, total=False):
 class BCConfig(MinibatchConfig):
     """BC's settings. The environment is there for its spaces, and to evaluate.
 
-    A schedule counts recorded steps that were learned from.
+    A schedule counts the recorded steps that its module has learned from.
 
     >>> BCConfig().environment("CartPole-v1").training(lr=1e-4).lr
     0.0001
     """
+
+    without_effect: ClassVar[Mapping[str, str]] = {
+        "gamma": "BC discounts nothing",
+        **dict.fromkeys(
+            (
+                "num_env_runners",
+                "num_envs_per_env_runner",
+                "rollout_fragment_length",
+                "max_requests_in_flight_per_env_runner",
+                "restart_failed_env_runners",
+                "max_num_env_runner_restarts",
+                "restart_delay_s",
+                "sample_timeout_s",
+            ),
+            "BC learns from recorded episodes and samples nothing",
+        ),
+    }
 
     def __init__(self) -> None:
         super().__init__()
@@ -36,26 +54,12 @@ class BCConfig(MinibatchConfig):
         self.input_: Any = None  # None: only to evaluate or load
         self.validation_fraction: float = 0.1  # of the episodes
 
-    def training(self, **settings: Unpack[MinibatchSettings]) -> Self:
-        """Set hyperparameters; all but `gamma`. A schedule is `[[step, value], ...]`."""
-        problems = ["gamma: BC discounts nothing; leave it out"] if "gamma" in settings else []
-        return self._set("training", self.training_settings, settings, problems=problems)
-
     def offline_data(self, **settings: Unpack[OfflineDataSettings]) -> Self:
         """Say what to learn from: `input_`, in any form that `read_episodes` takes.
 
         `validation_fraction` of the episodes are kept out of learning; `validation_loss` is theirs.
         """
         return self._set("offline_data", OfflineDataSettings, settings)
-
-    def validate(self) -> None:
-        """Raise ConfigError for settings that exclude one another, or env runners."""
-        super().validate()
-        if self.num_env_runners:
-            raise ConfigError(
-                f"env_runners: num_env_runners: BC learns from recorded episodes and samples nothing; "
-                f"leave it at 0, got {self.num_env_runners}"
-            )
 
     @classmethod
     def _groups(cls) -> dict[str, type]:

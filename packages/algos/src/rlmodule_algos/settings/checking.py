@@ -50,15 +50,19 @@ def check_settings(
     given: Mapping[str, Any],
     *,
     renamed: Mapping[str, str],
+    refused: Mapping[str, str],
     problems: Iterable[str] = (),
 ) -> None:
     """Raise ConfigError unless every setting is a key of `hints` and fits the type there.
 
-    `renamed` maps names from elsewhere to what to say instead; `problems` were found before.
+    `renamed` maps names from elsewhere to what to say instead, `refused` names that nobody would look at
+    to why; `problems` were found before.
     """
     found = list(problems)
     for name, value in given.items():
-        if name not in hints:
+        if name in refused:
+            found.append(f"{name}: {refused[name]}; leave it out")
+        elif name not in hints:
             found.append(_unknown(name, sorted(hints), renamed))
         elif reason := mismatch(value, hints[name]):
             found.append(f"{name}: {reason}")
