@@ -7,15 +7,18 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium import spaces
 
+from rlmodule_algos import BCConfig
 from rlmodule_algos.offline import (
     OfflineDataError,
     OfflineEpisode,
     check_episodes,
     read_episodes,
+    record_episodes,
     write_episodes,
 )
 
@@ -51,7 +54,13 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def make_dataset(name: str, data_format: str, episodes: list[OfflineEpisode] = EPISODES) -> None:
+def make_dataset(
+    name: str,
+    data_format: str,
+    episodes: list[OfflineEpisode] = EPISODES,
+    observation_space: spaces.Space[Any] = OBS,
+    action_space: spaces.Space[Any] = ACTIONS,
+) -> None:
     from minari.data_collector import EpisodeBuffer
 
     last = [np.arange(episode.num_steps) == episode.num_steps - 1 for episode in episodes]
@@ -71,8 +80,8 @@ def make_dataset(name: str, data_format: str, episodes: list[OfflineEpisode] = E
         minari.create_dataset_from_buffers(
             name,
             buffers,
-            observation_space=OBS,
-            action_space=ACTIONS,
+            observation_space=observation_space,
+            action_space=action_space,
             data_format=data_format,
             jpeg_encoding=False,
         )
@@ -88,6 +97,31 @@ def test_a_local_dataset_is_read_by_its_id_and_by_its_folder(home: Path, data_fo
     assert read_episodes(home / "tests" / "nested-v0") == EPISODES
     assert read_episodes(str(home / "tests" / "nested-v0" / "data")) == EPISODES
     check_episodes(read, OBS, ACTIONS)
+
+
+def lean(obs: Any) -> Any:
+    """A reflex that balances CartPole."""
+    return (obs[:, 2] + obs[:, 3] > 0).astype(np.int64)
+
+
+@pytest.mark.parametrize("data_format", ["hdf5", "arrow"])
+def test_bc_clones_a_dataset_as_it_clones_the_episodes_that_were_put_into_it(
+    home: Path, data_format: str
+) -> None:
+    given = record_episodes(lean, "CartPole-v1", num_episodes=4, num_envs=4, seed=0)
+    env = gym.make("CartPole-v1")
+    make_dataset("tests/cartpole-v0", data_format, given, env.observation_space, env.action_space)
+
+    def clone(data: Any) -> list[dict[str, float]]:
+        config = BCConfig().environment("CartPole-v1").offline_data(input_=data, validation_fraction=0.25)
+        config.training(lr=1e-2, train_batch_size=500, model={"fcnet_hiddens": [16]}).debugging(seed=0)
+        with config.build() as algorithm:
+            return [algorithm.train()["learners"]["default_policy"] for _ in range(30)]
+
+    learned = clone("tests/cartpole-v0")
+
+    assert learned == clone(given) == clone(home / "tests" / "cartpole-v0")
+    assert learned[-1]["validation_loss"] < 0.5 * learned[0]["validation_loss"]
 
 
 def test_a_dataset_becomes_a_file_of_ours(home: Path) -> None:
