@@ -13,7 +13,7 @@ import pytest
 from gymnasium import spaces
 
 from rlmodule_core import MultiAgentRLModule, MultiAgentRLModuleSpec, RLModuleConfig, SingleAgentRLModuleSpec
-from rlmodule_tf import TfCategorical, TfRLModule
+from rlmodule_tf import TfCategorical, TfRLModule, bridge
 from rlmodule_tf.bridge import to_tensors
 
 Dense = keras.layers.Dense
@@ -203,6 +203,31 @@ def test_a_module_may_say_itself_what_is_copied(remake: Callable[[Any], Any]) ->
     assert other.calls == 3
     assert other.itself is other
     assert not hasattr(other, "scale")
+
+
+class Regularized(OneNet):
+    """Adds a loss at each call."""
+
+    def __init__(self, config: RLModuleConfig) -> None:
+        super().__init__(config)
+        self.net = keras.Sequential([Dense(2, activity_regularizer="l2"), keras.layers.Dropout(0.5)])
+
+
+@pytest.mark.parametrize("remake", WAYS)
+def test_a_module_that_was_compiled_is_copied_without_the_losses_of_its_graph(
+    remake: Callable[[Any], Any],
+) -> None:
+    module = Regularized(CONFIG)
+    bridge.call(module, "forward_train", BATCH)
+
+    twin = remake(module)
+
+    twin.forward_train(BATCH)
+    assert len(twin.net.losses) == 1
+    np.testing.assert_array_equal(
+        twin.forward_inference(BATCH)["action_dist"].inputs,
+        module.forward_inference(BATCH)["action_dist"].inputs,
+    )
 
 
 def test_a_shallow_copy_shares_the_layers() -> None:

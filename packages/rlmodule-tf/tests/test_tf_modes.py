@@ -102,6 +102,32 @@ def test_training_looks_for_layers_without_variables_only_while_there_may_be_som
     assert not looked
 
 
+class Adding(keras.layers.Layer):  # type: ignore[misc]  # untyped
+    """Adds a loss at each call."""
+
+    def call(self, x: Any) -> Any:
+        self.add_loss(tf.reduce_sum(x))
+        return x
+
+
+@pytest.mark.parametrize("remake", [lambda m: m, copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
+@pytest.mark.parametrize("phase", ["train", "exploration", "inference"])
+@pytest.mark.parametrize("compiled", [False, True])
+def test_what_keras_layers_add_as_losses_is_that_of_the_last_call(
+    phase: str, compiled: bool, remake: Callable[[Any], Any]
+) -> None:
+    module = Held(CONFIG)
+    layers = [keras.layers.Dense(2, activity_regularizer="l2"), Adding(), keras.layers.Dropout(0.5)]
+    module.parts += [keras.Sequential(layers), Adding()]
+    module = remake(module)
+    forward: Any = getattr(module, f"forward_{phase}")
+    run = tf.function(lambda obs: forward({"obs": obs})["action_dist"].inputs) if compiled else forward
+    for rows in (3, 4, 5):
+        run(tf.ones([rows, 4]) if compiled else {"obs": tf.ones([rows, 4])})
+
+    assert [len(part.losses) for part in module.parts[-2:]] == [2, 1]
+
+
 class OwnError(Exception):
     """Takes two arguments, so that nobody else can make one of its message."""
 

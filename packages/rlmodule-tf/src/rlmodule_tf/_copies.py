@@ -209,6 +209,8 @@ def _contents(part: Any) -> dict[str, Any]:
     own = {name: value for name, value in vars(part).items() if name not in _REMADE}
     if "_outbound_nodes" in own:
         own["_outbound_nodes"] = []  # where else its outputs went; Keras only ever adds to them
+    if "_losses" in own:
+        own |= {"_losses": [], "_loss_ids": set()}  # of the last call, maybe tensors of a graph
     if "_tracker" in own:
         tracker = own["_tracker"]
         stores = {name: store for name, (_, store) in tracker.config.items()}

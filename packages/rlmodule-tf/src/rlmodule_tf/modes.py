@@ -23,7 +23,13 @@ class _in_train_mode:  # a context manager; contextlib's would take another micr
     turn an exception into one of Keras's own.
     """
 
+    def __init__(self, layers: Iterable[Any]) -> None:
+        self._layers = layers
+
     def __enter__(self) -> None:
+        for layer in self._layers:
+            if layer.__dict__.get("_losses"):  # they would pile up from call to call
+                layer._clear_losses()
         self._context = _outer._get_call_context()
         self._before = self._context.get_value("training")
         self._context.set_value("training", True)
@@ -59,6 +65,8 @@ class _Contents:
     """
 
     def __init__(self, parts: Iterable[object]) -> None:
+        parts = list(parts)
+        self.layers = [part for part in parts if isinstance(part, tf.keras.layers.Layer)]
         found = [(part, _content(part)) for part in parts if _extensible(part)]
         self._seen = [(part, content, [*map(id, content(part))]) for part, content in found]
 

@@ -70,8 +70,8 @@ class TfRLModule(_OwnsVariables, RLModule):
 
     def _look_for_modes(self) -> None:
         parts = [part for _, part, _ in _walk(self)]
-        self._modes_matter = _modes_matter(part for part in parts if isinstance(part, _KERAS_LAYER))
         self._contents = _Contents(parts)
+        self._modes_matter = _modes_matter(self._contents.layers)
 
     def _look_again(self) -> None:
         """Look anew, as a list, dict or Sequential was extended."""
@@ -129,7 +129,7 @@ class TfRLModule(_OwnsVariables, RLModule):
             self._may_grow = bool(self._unbuilt())
             if self._may_grow:  # built in train mode, a Sequential would never leave it
                 self._forward_train(batch, **kwargs)
-        with _in_train_mode():
+        with _in_train_mode(self._contents.layers):
             return self._forward_train(batch, **kwargs)
 
     def _run_exploration(self, batch: Batch, **kwargs: Any) -> Output:
