@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rlmodule_algos.frameworks import Framework
+from rlmodule_algos.policy_inputs import batch_of_samples, one_sample
 from rlmodule_algos.sampling import Actor, CarriedState, Draw
 from rlmodule_core import Columns, RLModule
 from rlmodule_core.nest import Nest, leaves, map_nest
@@ -30,16 +31,25 @@ class Policy:
     Observations are those of the module's space, stacked: `[B, ...]`. A stateful module starts from its
     initial state where none is given. With `explore` actions are drawn from `forward_exploration`,
     without they are the most likely ones of `forward_inference`.
+
+    Observations and actions that are not of the module's spaces, or hold NaN, are a ValueError that lists
+    what is wrong with them.
     """
 
     def __init__(self, module: RLModule, *, seed: int | None = None) -> None:
         self.module = module
         self._bridge = Framework(module.framework).bridge
         self._rng = np.random.default_rng(seed)
+        config = module.config
+        self._observation_space = None if config is None else config.observation_space
+        self._action_space = None if config is None else config.action_space
 
     def compute_actions(self, obs_batch: Nest, state_batches: Nest = None, explore: bool = True) -> Computed:
         """Return actions `[B, ...]` for observations `[B, ...]`."""
-        obs = map_nest(np.asarray, obs_batch)
+        obs = batch_of_samples("compute_actions", "obs", obs_batch, self._observation_space)
+        return self._compute(obs, state_batches, explore)
+
+    def _compute(self, obs: Nest, state_batches: Nest, explore: bool) -> Computed:
         draw = self._actor().act(obs, self._state(obs, state_batches), explore=explore)
         extra = {Columns.ACTION_LOGP: _logp(draw)}
         if draw.distribution is not None and isinstance(draw.distribution.inputs, np.ndarray):
@@ -61,8 +71,9 @@ class Policy:
 
     def compute_single_action(self, obs: Nest, state: Nest = None, explore: bool = True) -> Computed:
         """Return what `compute_actions` does, for one observation: nothing has a batch axis."""
-        actions, after, extra = self.compute_actions(
-            _stacked(obs), None if state is None else _stacked(state), explore
+        one = one_sample("compute_single_action", "obs", obs, self._observation_space)
+        actions, after, extra = self._compute(
+            _stacked(one), None if state is None else _stacked(state), explore
         )
         return Computed(_first(actions), _first(after), {name: column[0] for name, column in extra.items()})
 
@@ -70,9 +81,11 @@ class Policy:
         self, actions: Nest, obs_batch: Nest, state_batches: Nest = None
     ) -> npt.NDArray[np.float32]:
         """Return the log-probs `[B]` of actions as `compute_actions(explore=True)` draws them."""
-        obs = map_nest(np.asarray, obs_batch)
-        state = self._state(obs, state_batches)
-        logp = self._actor().logp(map_nest(np.asarray, actions), obs, state)
+        where = "compute_log_likelihoods"
+        obs = batch_of_samples(where, "obs", obs_batch, self._observation_space)
+        rows = len(leaves(obs)[0])
+        acted = batch_of_samples(where, "actions", actions, self._action_space, rows=rows)
+        logp = self._actor().logp(acted, obs, self._state(obs, state_batches))
         return logp.astype(np.float32, copy=False)
 
     def _actor(self) -> Actor:

@@ -46,13 +46,32 @@ def record_episodes(
     (To take those that end first would prefer short ones.) Box actions are clipped to their bounds, for the
     environment and in the record. `explore` and states are for policies with `compute_actions`.
     """
-    if num_episodes < 1:
-        raise ValueError(f"num_episodes must be at least 1, got {num_episodes}")
+    require_counts(num_episodes=num_episodes, num_envs=num_envs)
+    require_policy("policy", policy)
     stream = EnvStream(make_vector_env(env, dict(env_config or {}), min(num_envs, num_episodes)))
     try:
         return _play(Player(policy, explore), stream, num_episodes, seed)
     finally:
         stream.close()
+
+
+def require_counts(**counts: int) -> None:
+    """Raise ValueError for a number of things that is no integer of 1 or more."""
+    for name, count in counts.items():
+        if not isinstance(count, (int, np.integer)) or isinstance(count, bool):
+            raise ValueError(f"{name} must be an integer, got {count!r}")
+        if count < 1:
+            raise ValueError(f"{name} must be at least 1, got {count}")
+
+
+def require_policy(name: str, policy: object) -> None:
+    """Raise ValueError for what cannot act."""
+    if not (hasattr(policy, "compute_actions") or callable(policy)):
+        hint = "; pass its get_policy()" if hasattr(policy, "get_policy") else ""
+        raise ValueError(
+            f"{name}: expected a function of observations, or what has compute_actions as a Policy, got "
+            f"{type(policy).__name__}{hint}"
+        )
 
 
 def _play(player: Player, stream: EnvStream, num_episodes: int, seed: int) -> list[OfflineEpisode]:

@@ -10,7 +10,13 @@ import numpy.typing as npt
 from rlmodule_algos.envs import Columns, EnvError, MultiAgentStep, MultiAgentVectorEnv
 from rlmodule_algos.offline.episode import OfflineEpisode
 from rlmodule_algos.offline.recorder import EpisodeRecorder, row_of
-from rlmodule_algos.offline.recording import Player, RecordedPolicy, clipped
+from rlmodule_algos.offline.recording import (
+    Player,
+    RecordedPolicy,
+    clipped,
+    require_counts,
+    require_policy,
+)
 from rlmodule_core.nest import Nest, leaves, map_nest
 
 BoolArray = npt.NDArray[np.bool_]
@@ -31,12 +37,13 @@ def record_agent_episodes(
     terminated without a final observation has its last one there again: nothing is learned from it.
     Every environment plays as many episodes as the next, or one fewer.
     """
-    if num_episodes < 1:
-        raise ValueError(f"num_episodes must be at least 1, got {num_episodes}")
+    require_counts(num_episodes=num_episodes)
     if unknown := sorted(set(env.possible_agents) - set(policies)):
         raise ValueError(
             f"policies: expected one for each of {sorted(env.possible_agents)}, none for {unknown}"
         )
+    for agent, policy in policies.items():
+        require_policy(f"policies[{agent!r}]", policy)
     rows = env.num_envs
     played: list[list[dict[str, OfflineEpisode]]] = [[] for _ in range(rows)]
     seats = [_seats(policies, explore) for _ in range(rows)]
