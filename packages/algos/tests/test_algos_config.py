@@ -213,6 +213,10 @@ def test_json_of_another_shape_is_refused() -> None:
             PPOConfig().environment("CartPole-v1").training(train_batch_size=64, minibatch_size=65),
             r"minibatch_size \(65\) is larger than train_batch_size \(64\)",
         ),
+        (
+            PPOConfig().environment("CartPole-v1").checkpointing(checkpoint_interval=2),
+            "checkpointing: checkpoint_interval needs checkpoint_dir",
+        ),
     ],
 )
 def test_settings_that_exclude_one_another_are_refused_when_built(config: PPOConfig, said: str) -> None:

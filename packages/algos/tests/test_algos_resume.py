@@ -106,6 +106,18 @@ def test_a_checkpoint_of_another_architecture_is_refused_and_nothing_changes(tmp
         assert other.iteration == 0
 
 
+def test_a_run_saves_at_its_interval_and_tells_where(tmp_path: Path) -> None:
+    saving = config().checkpointing(checkpoint_interval=2, checkpoint_dir=str(tmp_path))
+    with saving.build() as algorithm:
+        results = [algorithm.train() for _ in range(4)]
+        with PPO.from_checkpoint(tmp_path) as restored:
+            assert same_weights(restored, algorithm)
+    paths = [str(tmp_path / f"ckpt_{iteration:09d}") for iteration in (2, 4)]
+    assert ["checkpoint" in result for result in results] == [False, True, False, True]
+    assert [results[1]["checkpoint"], results[3]["checkpoint"]] == paths
+    assert sorted(map(str, tmp_path.iterdir())) == paths
+
+
 def test_restoring_from_a_folder_without_checkpoints_says_so(tmp_path: Path) -> None:
     with config().build() as algorithm, pytest.raises(CheckpointError, match="no checkpoint here"):
         algorithm.restore(tmp_path)

@@ -25,6 +25,9 @@ GROUPS: list[tuple[str, str, Any, str]] = [
     ("rollouts", "num_envs_per_env_runner", 3, "num_envs_per_env_runer"),
     ("learners", "device", "cuda", "devise"),
     ("evaluation", "evaluation_interval", 5, "evaluation_intervall"),
+    ("evaluation", "evaluation_num_env_runners", 0, "evaluation_num_env_runner"),
+    ("checkpointing", "checkpoint_interval", 5, "checkpoint_intervall"),
+    ("checkpointing", "checkpoint_dir", "runs", "checkpoint_dri"),
     ("env_runners", "num_env_runners", 2, "num_env_runner"),
     ("fault_tolerance", "sample_timeout_s", 5.0, "sample_timeout"),
     ("debugging", "seed", 3, "sed"),
@@ -101,6 +104,9 @@ def test_all_problems_stand_in_one_error_and_nothing_is_changed() -> None:
         ("env_runners", "num_rollout_workers", "'num_env_runners'"),
         ("rollouts", "num_workers", "'num_env_runners'"),
         ("rollouts", "num_envs_per_worker", "'num_envs_per_env_runner'"),
+        ("evaluation", "evaluation_num_workers", "'evaluation_num_env_runners'"),
+        ("checkpointing", "checkpoint_freq", "'checkpoint_interval'"),
+        ("reporting", "metrics_num_episodes_for_smoothing", "100, and not a setting"),
     ],
 )
 def test_a_name_of_another_version_is_refused_with_the_name_here(group: str, setting: str, said: str) -> None:
@@ -298,6 +304,21 @@ def test_a_setting_as_another_library_names_it_is_answered_with_its_name_here(
     given: dict[str, Any] = {elsewhere: 0.1}
     with pytest.raises(ConfigError, match=f"'{elsewhere}' is '{here}' here"):
         PPOConfig().training(**given)
+
+
+def test_reporting_takes_nothing_and_says_so() -> None:
+    config = PPOConfig()
+    assert config.reporting() is config
+    assert "unknown setting 'zzz', known are none" in refusal(lambda config: config.reporting(zzz=1))  # type: ignore[call-arg]
+
+
+def test_env_runners_of_evaluation_are_refused_in_words_until_there_are_some() -> None:
+    text = refusal(lambda config: config.evaluation(evaluation_num_env_runners=2))
+    assert "evaluation_num_env_runners=2: env runners for evaluation are not available yet" in text
+    config = PPOConfig().environment("CartPole-v1")
+    config.evaluation_num_env_runners = 2
+    with pytest.raises(ConfigError, match="not available yet; leave it at 0"):
+        config.build()
 
 
 def test_a_setting_like_no_other_is_answered_with_all_there_are() -> None:

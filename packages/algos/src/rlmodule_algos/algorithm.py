@@ -140,8 +140,8 @@ class Algorithm(abc.ABC, Generic[Config]):
     def train(self) -> Result:
         """Run one iteration and return what happened in it.
 
-        The keys are always the same, but for `evaluation` in the iterations that evaluate; statistics
-        of episodes are NaN until the first one ends.
+        The keys are always the same, but for `evaluation` in the iterations that evaluate and `checkpoint`,
+        a path, in those that save; statistics of episodes are NaN until the first one ends.
         Raises RuntimeError after `stop()`.
         """
         if self._stopped:
@@ -166,6 +166,9 @@ class Algorithm(abc.ABC, Generic[Config]):
         interval = self.config.evaluation_interval
         if interval is not None and self.iteration % interval == 0:
             result.update(self.evaluate())
+        saving, folder = self.config.checkpoint_interval, self.config.checkpoint_dir
+        if saving is not None and folder is not None and self.iteration % saving == 0:
+            result["checkpoint"] = str(self.save(folder))
         return result
 
     def evaluate(self, num_episodes: int | None = None, *, explore: bool = False) -> Result:

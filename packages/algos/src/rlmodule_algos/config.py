@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, Unpack
 
 from rlmodule_algos.envs import EnvSource
 from rlmodule_algos.settings import (
     RENAMED,
+    CheckpointingSettings,
     ConfigError,
     DebuggingSettings,
     EnvironmentSettings,
@@ -19,14 +19,18 @@ from rlmodule_algos.settings import (
     FaultToleranceSettings,
     LearnerSettings,
     MultiAgentSettings,
+    ReportingSettings,
     RLModuleSettings,
     Schedule,
     TrainingSettings,
     check_settings,
     code_in,
+    copied,
     declared_settings,
     frozen,
     plain,
+    problems_of_env,
+    problems_of_evaluation,
     thawed,
     to_json,
 )
@@ -44,6 +48,8 @@ GROUPS: Mapping[str, type] = {
     "learners": LearnerSettings,
     "multi_agent": MultiAgentSettings,
     "evaluation": EvaluationSettings,
+    "checkpointing": CheckpointingSettings,
+    "reporting": ReportingSettings,
     "fault_tolerance": FaultToleranceSettings,
     "debugging": DebuggingSettings,
 }
@@ -82,6 +88,9 @@ class AlgorithmConfig:
         self.policies_to_train: Sequence[str] | None = None  # None: all
         self.evaluation_interval: int | None = None  # iterations; None: only when asked
         self.evaluation_duration: int = 10  # episodes
+        self.evaluation_num_env_runners: int = 0  # others than 0 are still to come
+        self.checkpoint_interval: int | None = None  # iterations; None: only when asked
+        self.checkpoint_dir: str | None = None
         self.restart_failed_env_runners: bool = True
         self.max_num_env_runner_restarts: int = 1000  # of all of them, over the life of the run
         self.max_failures_in_a_row: int = 3  # of one runner, without a fragment in between
@@ -100,7 +109,7 @@ class AlgorithmConfig:
 
     def environment(self, env: EnvSource | None = None, **settings: Unpack[EnvironmentSettings]) -> Self:
         """Say where to act: an id, a class or a callable of one mapping, which is `env_config`."""
-        self._set("environment", EnvironmentSettings, settings, problems=_problems_of_env(env))
+        self._set("environment", EnvironmentSettings, settings, problems=problems_of_env(env))
         self.env = self.env if env is None else env
         return self
 
@@ -149,8 +158,20 @@ class AlgorithmConfig:
         return self._set("multi_agent", MultiAgentSettings, settings)
 
     def evaluation(self, **settings: Unpack[EvaluationSettings]) -> Self:
-        """Evaluate every `evaluation_interval` iterations, for `evaluation_duration` episodes."""
-        return self._set("evaluation", EvaluationSettings, settings)
+        """Evaluate every `evaluation_interval` iterations, for `evaluation_duration` episodes.
+
+        `evaluation_num_env_runners` is 0: evaluation plays in this process, between two iterations.
+        """
+        problems = problems_of_evaluation(settings.get("evaluation_num_env_runners", 0))
+        return self._set("evaluation", EvaluationSettings, settings, problems=problems)
+
+    def checkpointing(self, **settings: Unpack[CheckpointingSettings]) -> Self:
+        """Let `train()` save every `checkpoint_interval` iterations into `checkpoint_dir`; all are kept."""
+        return self._set("checkpointing", CheckpointingSettings, settings)
+
+    def reporting(self, **settings: Unpack[ReportingSettings]) -> Self:
+        """Take no settings as yet: statistics are over the last 100 episodes."""
+        return self._set("reporting", ReportingSettings, settings)
 
     def fault_tolerance(self, **settings: Unpack[FaultToleranceSettings]) -> Self:
         """Say how much failure of env runners in other processes is borne; see docs/distributed.md."""
@@ -165,7 +186,7 @@ class AlgorithmConfig:
     def copy(self) -> Self:
         """Return an equal config that is not frozen and shares no setting that can change."""
         twin = copy.copy(self)
-        vars(twin).update({name: _copied(value) for name, value in vars(self).items()}, _frozen=False)
+        vars(twin).update({name: copied(value) for name, value in vars(self).items()}, _frozen=False)
         return twin
 
     def freeze(self) -> Self:
@@ -215,6 +236,10 @@ class AlgorithmConfig:
         """Raise ConfigError for settings that exclude one another."""
         if self.env is None:
             raise ConfigError("build: no environment; call .environment('CartPole-v1'), say, first")
+        if problems := problems_of_evaluation(self.evaluation_num_env_runners):
+            raise ConfigError(f"evaluation: {problems[0]}")
+        if self.checkpoint_interval is not None and self.checkpoint_dir is None:
+            raise ConfigError("checkpointing: checkpoint_interval needs checkpoint_dir, where to save")
 
     @property
     def rows_of_a_step(self) -> int:
@@ -272,23 +297,3 @@ class AlgorithmConfig:
             raise ConfigError(
                 f"{where}: this config is frozen, as an algorithm uses it; change a copy() of it"
             )
-
-
-def _problems_of_env(env: object) -> list[str]:
-    if env is None or isinstance(env, str) or callable(env):
-        return []
-    return [
-        f"env: expected an id, a class or a callable, got {type(env).__name__}; to use an environment "
-        "that you have made, pass a function that makes it"
-    ]
-
-
-def _copied(value: Any) -> Any:
-    """Copy what can change in place: dicts, lists and recipes of modules."""
-    if isinstance(value, SingleAgentRLModuleSpec):
-        return replace(value, model_config_dict=thawed(value.model_config_dict))
-    if isinstance(value, MultiAgentRLModuleSpec):
-        given = value.module_specs
-        of_each = {key: _copied(spec) for key, spec in given.items()} if isinstance(given, dict) else None
-        return replace(value, module_specs=_copied(given) if of_each is None else of_each)
-    return thawed(value)

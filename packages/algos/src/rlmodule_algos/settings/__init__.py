@@ -13,9 +13,10 @@ from rlmodule_algos.settings.checking import (
     declared_settings,
     mismatch,
 )
-from rlmodule_algos.settings.data import FrozenList, code_in, frozen, plain, thawed, to_json
+from rlmodule_algos.settings.data import FrozenList, code_in, copied, frozen, plain, thawed, to_json
 from rlmodule_algos.settings.groups import (
     RENAMED,
+    CheckpointingSettings,
     DebuggingSettings,
     EnvironmentSettings,
     EnvRunnerSettings,
@@ -24,12 +25,15 @@ from rlmodule_algos.settings.groups import (
     LearnerSettings,
     MinibatchSettings,
     MultiAgentSettings,
+    ReportingSettings,
     RLModuleSettings,
     TrainingSettings,
 )
+from rlmodule_algos.settings.problems import problems_of_env, problems_of_evaluation
 
 __all__ = [
     "RENAMED",
+    "CheckpointingSettings",
     "ConfigError",
     "DebuggingSettings",
     "EnvRunnerSettings",
@@ -47,14 +51,18 @@ __all__ = [
     "PositiveInt",
     "RLModuleSettings",
     "Range",
+    "ReportingSettings",
     "Schedule",
     "TrainingSettings",
     "check_settings",
     "code_in",
+    "copied",
     "declared_settings",
     "frozen",
     "mismatch",
     "plain",
+    "problems_of_env",
+    "problems_of_evaluation",
     "thawed",
     "to_json",
 ]

@@ -146,5 +146,5 @@ def _unknown(name: str, known: list[str], renamed: Mapping[str, str]) -> str:
     if name in renamed:
         return f"{name!r} is {renamed[name]} here"
     nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    hint = f"did you mean {nearest[0]!r}?" if nearest else f"known are {', '.join(known)}"
+    hint = f"did you mean {nearest[0]!r}?" if nearest else f"known are {', '.join(known) or 'none'}"
     return f"unknown setting {name!r}, {hint}"

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+
+from rlmodule_core import MultiAgentRLModuleSpec, SingleAgentRLModuleSpec
 
 CODE = "python object"  # key of what stands for a class or function in JSON
 
@@ -64,3 +67,14 @@ def code_in(value: Any) -> str | None:
     if isinstance(value, Mapping):
         return str(value[CODE]) if CODE in value else next(filter(None, map(code_in, value.values())), None)
     return next(filter(None, map(code_in, value)), None) if isinstance(value, list) else None
+
+
+def copied(value: Any) -> Any:
+    """Copy what can change in place: dicts, lists and recipes of modules."""
+    if isinstance(value, SingleAgentRLModuleSpec):
+        return replace(value, model_config_dict=thawed(value.model_config_dict))
+    if isinstance(value, MultiAgentRLModuleSpec):
+        given = value.module_specs
+        of_each = {key: copied(spec) for key, spec in given.items()} if isinstance(given, dict) else None
+        return replace(value, module_specs=copied(given) if of_each is None else of_each)
+    return thawed(value)

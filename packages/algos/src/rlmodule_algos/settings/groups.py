@@ -41,6 +41,13 @@ RENAMED = {
     "recreate_failed_workers": "'restart_failed_env_runners'",
     "recreate_failed_env_runners": "'restart_failed_env_runners'",
     "address": "'ray_address'",
+    "metrics_num_episodes_for_smoothing": "100, and not a setting,",
+    "min_time_s_per_iteration": "not a setting, as an iteration is 'train_batch_size' steps,",
+    "min_train_timesteps_per_iteration": "'train_batch_size'",
+    "min_sample_timesteps_per_iteration": "'train_batch_size'",
+    "checkpoint_frequency": "'checkpoint_interval'",
+    "checkpoint_freq": "'checkpoint_interval'",
+    "evaluation_num_workers": "'evaluation_num_env_runners'",
     "use_critic": "gone: every actor-critic algorithm has a critic",
     "custom_model": "not a setting; your module goes to .rl_module(rl_module_spec=...)",
 }
@@ -112,6 +119,18 @@ class EvaluationSettings(TypedDict, total=False):
 
     evaluation_interval: PositiveInt | None
     evaluation_duration: PositiveInt
+    evaluation_num_env_runners: NonNegativeInt
+
+
+class CheckpointingSettings(TypedDict, total=False):
+    """Settings of `.checkpointing()`."""
+
+    checkpoint_interval: PositiveInt | None
+    checkpoint_dir: str | None
+
+
+class ReportingSettings(TypedDict, total=False):
+    """Settings of `.reporting()`: there are none."""
 
 
 class FaultToleranceSettings(TypedDict, total=False):
