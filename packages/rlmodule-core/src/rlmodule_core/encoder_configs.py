@@ -17,6 +17,7 @@ from rlmodule_core.config_checks import one_of, require_fields
 from rlmodule_core.conv_configs import CNNEncoderConfig, ConvLayer, Padding, Pair
 from rlmodule_core.model_config import (
     INITIALIZER,
+    ActorCriticEncoderConfig,
     Buildable,
     MLPEncoderConfig,
     ModelConfig,
@@ -28,6 +29,7 @@ from rlmodule_core.observation_parts import (
     first_leaf,
     leaf_at,
     map_leaves,
+    path_text,
     with_leaf,
     without_key,
 )
@@ -147,6 +149,14 @@ class ComplexEncoderConfig(ModelConfig):
 
     def __post_init__(self) -> None:
         require_fields(self, leaves=checks.LEAF_CONFIGS, fusion=_FUSION)
+        for path, config in self.leaves:
+            _require_stateless(config, f"{type(self).__name__}: leaves: {path_text(tuple(path)) or '()'}")
+        sized = all(getattr(config, "output_dim", None) is not None for _, config in self.leaves)
+        if self.fusion is not None and sized and self.fusion.input_dim != self.joined_dim:
+            raise ValueError(
+                f"{type(self).__name__}: fusion: its input_dim is {self.fusion.input_dim}, but the leaves "
+                f"have {self.joined_dim} features together"
+            )
 
     @property
     def joined_dim(self) -> int:
@@ -185,6 +195,7 @@ class RecurrentEncoderConfig(ModelConfig):
             initializer=INITIALIZER,
             burn_in=checks.COUNT,
         )
+        _require_stateless(self.base, f"{type(self).__name__}: base")
 
     @property
     def output_dim(self) -> int:
@@ -210,6 +221,14 @@ class NormalizerConfig(ModelConfig):
 
     def __post_init__(self) -> None:
         require_fields(self, leaves=checks.LEAF_SHAPES, clip=checks.LIMIT, epsilon=checks.POSITIVE)
+
+
+def _require_stateless(config: Buildable, where: str) -> None:
+    if isinstance(config, (RecurrentEncoderConfig, ActorCriticEncoderConfig, NormalizerConfig)):
+        raise ValueError(
+            f"{where}: a {type(config).__name__} cannot stand here, where one observation becomes features "
+            "without a state; a memory comes last: RecurrentEncoderConfig(base=the encoder of all leaves)"
+        )
 
 
 def _require_one_each(config: OneHotEncoderConfig | EmbeddingEncoderConfig) -> None:

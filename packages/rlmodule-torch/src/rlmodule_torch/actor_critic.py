@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -18,10 +21,12 @@ from rlmodule_core import (
 from rlmodule_core.catalog_protocol import CatalogProtocol
 from rlmodule_core.encoder_configs import ACTION_MASK, without_key
 from rlmodule_core.encoder_outputs import require_features
+from rlmodule_core.layer_checks import Head, built, check_layers, example_batch
 from rlmodule_core.module import State
 from rlmodule_core.nest import Nest
 from rlmodule_core.sequence_specs import with_state_in
 from rlmodule_specs import SpecType
+from rlmodule_torch.bridge import no_grad, to_tensors
 from rlmodule_torch.distributions import mask_logits
 from rlmodule_torch.layers import (
     TorchActorCriticEncoder,
@@ -46,8 +51,10 @@ class TorchActorModule(TorchRLModule):
 
     Where the catalog wants it, observations are normalised, `action_mask` in them forbids actions, and
     with a memory `state_in` is taken and `state_out` given. Needs a config with a catalog; raises
-    ValueError without one.
+    ValueError without one, and where the layers that it decides on do not fit.
     """
+
+    _ENCODER = "get_encoder_config"  # the catalog's method that decides the encoder
 
     def __init__(self, config: RLModuleConfig) -> None:
         super().__init__(config)
@@ -56,10 +63,40 @@ class TorchActorModule(TorchRLModule):
         self.masks_actions: bool = getattr(catalog, "masks_actions", False)
         normalizer = getattr(catalog, "get_normalizer_config", lambda: None)()
         self.normalizer: Any = None if normalizer is None else normalizer.build("torch")
-        self.encoder: nn.Module = self._encoder_config(catalog).build("torch")
-        self.pi: nn.Module = catalog.get_pi_head_config().build("torch")
+        self.encoder: nn.Module = self._built(self._encoder_config(catalog), self._ENCODER)
         self._dist_config = catalog.get_action_dist_config()
         self.make_distribution = self._made_distribution = self._dist_config.build("torch")
+        self._check(self._make_heads(catalog))
+
+    def _make_heads(self, catalog: CatalogProtocol) -> list[Head]:
+        """Build what stands behind the encoder, and return it in the order of the features."""
+        self.pi: nn.Module = self._built(catalog.get_pi_head_config(), "get_pi_head_config")
+        return [Head("get_pi_head_config", self.pi, self._dist_config.input_dim)]
+
+    def _built(self, config: Buildable, method: str) -> Any:
+        return built(config, "torch", method=method, where=type(self).__name__)
+
+    def _check(self, heads: list[Head]) -> None:
+        """Raise ValueError in words if encoder and heads do not fit the observations and each other."""
+        self._remembers = bool(self.get_initial_state())
+        device = next((part.device for part in self.parameters()), None)
+        batch = example_batch(
+            self.config.observation_space,
+            self.get_initial_state(),
+            partial(to_tensors, device=device),
+        )
+        if batch is not None:
+            with _in_eval_mode(self), no_grad():
+                check_layers(partial(self._encoded, batch), self._by_head, heads, where=type(self).__name__)
+
+    def _encoded(self, batch: Any) -> Any:
+        """Return what the encoder does, whatever that is."""
+        obs = self._observed(batch)
+        return TorchActorModule._remember(self, obs, batch) if self._remembers else self.encoder(obs)
+
+    def _by_head(self, found: Any) -> tuple[Any, ...]:
+        """Return the features of each head."""
+        return tuple(found[:-1]) if self._remembers else (found,)
 
     def _finish(self) -> None:
         self._remembers = bool(self.get_initial_state())  # asked at every call, so known beforehand
@@ -170,9 +207,15 @@ class TorchActorModule(TorchRLModule):
 class TorchActorCriticModule(TorchActorModule):
     """As TorchActorModule, and in training `vf_preds` `[*batch]` too."""
 
-    def __init__(self, config: RLModuleConfig) -> None:
-        super().__init__(config)
-        self.vf: nn.Module = config.get_catalog().get_vf_head_config().build("torch")
+    _ENCODER = "get_actor_critic_encoder_config"
+
+    def _make_heads(self, catalog: CatalogProtocol) -> list[Head]:
+        heads = super()._make_heads(catalog)
+        self.vf: nn.Module = self._built(catalog.get_vf_head_config(), "get_vf_head_config")
+        return [*heads, Head("get_vf_head_config", self.vf, 1)]
+
+    def _by_head(self, found: Any) -> tuple[Any, ...]:
+        return self._features(found)[:2]
 
     def _encoder_config(self, catalog: CatalogProtocol) -> Buildable:
         return catalog.get_actor_critic_encoder_config()
@@ -200,3 +243,16 @@ class TorchActorCriticModule(TorchActorModule):
 
     def _acting_encoder(self) -> Any:
         return self.encoder.actor if type(self.encoder) is TorchActorCriticEncoder else None
+
+
+@contextmanager
+def _in_eval_mode(module: nn.Module) -> Iterator[None]:
+    """Have every part in eval mode inside, then each in its own again."""
+    training = [part for part in module.modules() if part.training]
+    for part in training:
+        part.training = False
+    try:
+        yield
+    finally:
+        for part in training:
+            part.training = True
