@@ -32,8 +32,8 @@ from rlmodule_core.initializers import INITIALIZER_NAMES
 from rlmodule_core.nest import leaves, map_nest
 from rlmodule_tf import TfActorCriticModule
 from rlmodule_tf import bridge as tf_bridge
+from rlmodule_tf._kernels import Kernel
 from rlmodule_tf._variables import _held_by
-from rlmodule_tf.kernels import Kernel
 from rlmodule_torch import TorchActorCriticModule
 from rlmodule_torch import bridge as torch_bridge
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeAlias
 import tensorflow as tf
 
 from rlmodule_tf._copies import _CopiesKerasLayers
-from rlmodule_tf.kernels import Kernel
+from rlmodule_tf._kernels import Kernel
 
 _KERAS_LAYER = tf.keras.layers.Layer
 _KERAS_VARIABLE = tf.keras.Variable

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from rlmodule_tf.kernels import Kernel
+from rlmodule_tf._kernels import Kernel
 
 Name = TypeVar("Name")
 

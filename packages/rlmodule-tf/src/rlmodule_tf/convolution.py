@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from rlmodule_core import CNNEncoderConfig, ConvLayer
 from rlmodule_core.initializers import initial_weights
-from rlmodule_tf.kernels import Kernel
+from rlmodule_tf._kernels import Kernel
 from rlmodule_tf.layers import ACTIVATIONS, TfLayer, _flat, _Norm, dense, generator
 
 

@@ -13,9 +13,9 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from rlmodule_core.nest import Nest, leaves, map_nest, unflatten
+from rlmodule_tf._kernels import Kernel
 from rlmodule_tf._variables import _kernels
 from rlmodule_tf.bridge import as_array
-from rlmodule_tf.kernels import Kernel
 
 GradClip: TypeAlias = Literal["value", "norm", "global_norm"]
 LossFunction: TypeAlias = Callable[[Mapping[str, Any], Mapping[str, Any]], NamedTuple]
