@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import gymnasium as gym
@@ -17,7 +18,7 @@ LENGTH = 5
 class Steps(gym.Env[Any, Any]):
     """Episodes of 5 steps; shows the mask, or the number, that is given for a step."""
 
-    def __init__(self, settings: dict[str, Any]) -> None:
+    def __init__(self, settings: Mapping[str, Any]) -> None:
         self.settings = settings
         shown = spaces.Box(-np.inf, np.inf, (2,), np.float64)
         self.observation_space = spaces.Dict({"action_mask": spaces.MultiBinary(3), "x": shown})

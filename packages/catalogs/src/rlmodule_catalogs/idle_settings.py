@@ -53,7 +53,8 @@ def _of_memory(settings: ModelSettings) -> dict[str, str]:
 
 
 def _of_leaves(settings: ModelSettings, space: gym.Space[Any]) -> dict[str, str]:
-    told, leaves = {}, space_leaves(space)
+    told: dict[str, str] = {}
+    leaves = space_leaves(space)
     if not any(map(is_image, leaves)):
         reason = (
             f"no part of the observation is an image (a Box of rank 3 with sides of 5 or more), got {space}"
