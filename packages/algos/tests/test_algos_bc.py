@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from importlib.util import find_spec
 from typing import Any
 
 import gymnasium as gym
@@ -10,10 +11,14 @@ import numpy as np
 import pytest
 
 from rlmodule_algos import BCConfig, ConfigError
+from rlmodule_algos.bc.bc import bc_module_loss
 from rlmodule_algos.offline import OfflineDataError
+from rlmodule_algos.offline.episode import episode_from_columns
+from rlmodule_algos.offline.feed import SequenceFeed
 from rlmodule_algos.testing import episodes
 from rlmodule_core.state import flatten_state
 
+FRAMEWORKS = [name for name, package in {"torch": "torch", "tf": "tensorflow"}.items() if find_spec(package)]
 SMALL: dict[str, Any] = {"train_batch_size": 256, "minibatch_size": 64, "model": {"fcnet_hiddens": [16]}}
 LSTM: dict[str, Any] = {"fcnet_hiddens": [8], "use_lstm": True, "lstm_cell_size": 8}
 NORMALIZED: dict[str, Any] = {"fcnet_hiddens": [16], "normalize_observations": True}
@@ -191,3 +196,45 @@ def test_bc_without_data_evaluates_but_says_what_training_needs() -> None:
 def test_data_of_another_environment_is_refused_at_build(data: Any) -> None:
     with pytest.raises(OfflineDataError, match="obs"):
         BCConfig().environment("Acrobot-v1").offline_data(input_=data).build()
+
+
+# --- memory -----------------------------------------------------------------------------------
+
+
+def begun(data: Any, steps: int) -> Any:
+    """The first steps of each episode, as if it had been truncated there."""
+    cut = {"actions": steps, "rewards": steps, "terminated": steps, "obs": steps + 1}
+    return [
+        {name: episode[name][:size] for name, size in cut.items()} | {"truncated": True} for episode in data
+    ]
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_only_steps_behind_the_burn_in_carry_loss(data: Any, framework: str) -> None:
+    settings = config(None, model={**LSTM, "max_seq_len": 5, "burn_in": 2}).framework(framework)
+    with settings.build() as algorithm:
+        module, bridge = algorithm.get_module(), algorithm.framework.bridge
+        loss = bc_module_loss(module, algorithm.framework)
+        recorded = [episode_from_columns(episode) for episode in data]
+        batch = SequenceFeed(recorded, module, bridge, seed=0).next(64)
+
+        def total(actions: Any) -> float:
+            found = loss(bridge.to_tensors({**batch, "actions": actions}), {}).total_loss
+            return float(bridge.to_numpy(found))
+
+        actions, counts = batch["actions"], batch["loss_mask"]
+        assert (batch["mask"] & ~counts).any()
+        assert total(np.where(counts, actions, 1 - actions)) == total(actions)
+        assert total(np.where(counts, 1 - actions, actions)) != total(actions)
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_episodes_that_are_not_longer_than_the_burn_in_are_learned_from(data: Any, framework: str) -> None:
+    model = {**LSTM, "max_seq_len": 8, "burn_in": 5}
+    short = config(begun(data, 5), model=model, minibatch_size=8).framework(framework)
+    with short.offline_data(validation_fraction=0.25).build() as algorithm:
+        learned = algorithm.train()["learners"]["default_policy"]
+
+    assert learned["num_steps_trained"] == 3 * 5
+    assert learned["total_loss"] == pytest.approx(math.log(2), abs=0.1)
+    assert learned["validation_loss"] == pytest.approx(math.log(2), abs=0.1)
