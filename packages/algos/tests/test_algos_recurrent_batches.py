@@ -235,8 +235,6 @@ def test_whatever_padding_holds_loss_and_gradient_are_the_same_bit_for_bit(
 def spoiled(name: str, column: Nest, batch: Batch, bad: float) -> Nest:
     """Put something else into the padding: other actions, numbers that would spoil every sum."""
     padding = ~batch["mask"] if name in ("obs", "actions", "is_first") else ~batch["loss_mask"]
-    if name == "action_dist_inputs":  # these must be some distribution's
-        bad = 9.0
 
     def spoil(leaf: Array) -> Array:
         leaf = leaf.copy()

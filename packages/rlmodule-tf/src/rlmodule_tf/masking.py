@@ -6,14 +6,21 @@ import tensorflow as tf
 
 
 def zero_padding(mask: tf.Tensor | None, *columns: tf.Tensor) -> tuple[tf.Tensor, ...]:
-    """Return the columns with 0 where `mask` is False; None leaves them as they are.
+    """Return the columns, `[*mask, ...]`, with 0 where `mask` is False; None leaves them as they are.
 
     A loss does this first: a NaN of padding that went through a nonlinear operation would come back
     in the gradient, however it is masked afterwards.
     """
     if mask is None:
         return columns
-    return tuple(tf.where(mask, column, tf.zeros_like(column)) for column in columns)
+    return tuple(tf.where(_over(mask, column), column, tf.zeros_like(column)) for column in columns)
+
+
+def _over(mask: tf.Tensor, column: tf.Tensor) -> tf.Tensor:
+    """Return the mask with an axis of one for each that the column has behind it."""
+    for _ in range(column.shape.rank - mask.shape.rank):
+        mask = tf.expand_dims(mask, -1)
+    return mask
 
 
 def masked_mean(values: tf.Tensor, mask: tf.Tensor | None) -> tf.Tensor:

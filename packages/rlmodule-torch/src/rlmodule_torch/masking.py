@@ -8,14 +8,20 @@ from torch.nn.functional import mse_loss
 
 
 def zero_padding(mask: Tensor | None, *columns: Tensor) -> tuple[Tensor, ...]:
-    """Return the columns with 0 where `mask` is False; None leaves them as they are.
+    """Return the columns, `[*mask, ...]`, with 0 where `mask` is False; None leaves them as they are.
 
     A loss does this first: a NaN of padding that went through a nonlinear operation would come back
     in the gradient, however it is masked afterwards.
     """
     if mask is None:
         return columns
-    return tuple(torch.where(mask, column, torch.zeros_like(column)) for column in columns)
+    return tuple(torch.where(_over(mask, column), column, torch.zeros_like(column)) for column in columns)
+
+
+def _over(mask: Tensor, column: Tensor) -> Tensor:
+    """Return the mask with an axis of one for each that the column has behind it."""
+    extra = column.dim() - mask.dim()
+    return mask.reshape(*mask.shape, *[1] * extra) if extra else mask
 
 
 def masked_mean(values: Tensor, mask: Tensor | None) -> Tensor:

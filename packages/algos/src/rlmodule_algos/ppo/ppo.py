@@ -163,7 +163,7 @@ def ppo_module_loss(
 
     The columns and the result are the framework's tensors, which only the loss itself touches.
     """
-    ppo_loss = framework.algorithm_part("ppo", "loss").ppo_loss
+    part = framework.algorithm_part("ppo", "loss")
     as_distribution = framework.bridge.as_distribution
 
     def loss(batch: Mapping[str, Any], coefficients: Mapping[str, Any]) -> Any:
@@ -171,8 +171,9 @@ def ppo_module_loss(
         policy = as_distribution(output[Columns.ACTION_DIST])
         kl = None
         if config.use_kl_loss:
-            kl = policy.with_inputs(batch[Columns.ACTION_DIST_INPUTS]).kl(policy)
-        return ppo_loss(
+            (before,) = part.zero_padding(batch.get(Columns.LOSS_MASK), batch[Columns.ACTION_DIST_INPUTS])
+            kl = policy.with_inputs(before).kl(policy)
+        return part.ppo_loss(
             logp=policy.logp(batch[Columns.ACTIONS]),
             old_logp=batch[Columns.ACTION_LOGP],
             advantages=batch[Columns.ADVANTAGES],
