@@ -109,7 +109,9 @@ class RLModule(metaclass=RLModuleMeta):
 
     def _forward_train(self, batch: Any, /, *args: Any, **kwargs: Any) -> Output:
         """By default what exploring computes, here with its gradient."""
-        return self._forward_exploration(batch, *args, **kwargs)
+        if args or kwargs:
+            return self._forward_exploration(batch, *args, **kwargs)
+        return self._forward_exploration(batch)
 
     @abc.abstractmethod
     def _forward_exploration(self, batch: Any, /, *args: Any, **kwargs: Any) -> Output: ...

@@ -68,11 +68,11 @@ class _Contents:
         parts = list(parts)
         self.layers = [part for part in parts if isinstance(part, tf.keras.layers.Layer)]
         found = [(part, _content(part)) for part in parts if _extensible(part)]
-        self._seen = [(part, content, [*map(id, content(part))]) for part, content in found]
+        self.seen = [(part, content, [*map(id, content(part))]) for part, content in found]
 
     def changed(self) -> bool:
         """Whether one of them holds anything else now."""
-        for holder, content, ids in self._seen:  # a loop, as any() takes longer where nothing was seen
+        for holder, content, ids in self.seen:  # a loop, as any() takes longer where nothing was seen
             if [*map(id, content(holder))] != ids:
                 return True
         return False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Never
 
@@ -120,11 +120,13 @@ class TfRLModule(_OwnsVariables, RLModule):
             Columns.IS_FIRST: steps,
         }
 
+    # `f(batch, **kwargs) if kwargs else f(batch)`: without keywords the latter takes half a microsecond less
+
     def _run_train(self, batch: Batch, **kwargs: Any) -> Output:
-        if self._contents.changed():
+        if self._contents.seen and self._contents.changed():
             self._look_again()
         if not self._modes_matter:
-            return self._forward_train(batch, **kwargs)
+            return self._forward_train(batch, **kwargs) if kwargs else self._forward_train(batch)
         if self._may_grow:  # a walk over all layers, so it ends with the last one that waits
             self._may_grow = bool(self._unbuilt())
             if self._may_grow:  # built in train mode, a Sequential would never leave it
@@ -133,22 +135,14 @@ class TfRLModule(_OwnsVariables, RLModule):
             return self._forward_train(batch, **kwargs)
 
     def _run_exploration(self, batch: Batch, **kwargs: Any) -> Output:
-        if not executing_eagerly():
-            output: Output = _without_gradient(self._forward_exploration(batch, **kwargs))
-            return output
-        if not could_record():
-            return self._forward_exploration(batch, **kwargs)
-        with no_grad():
-            return self._forward_exploration(batch, **kwargs)
+        if executing_eagerly() and not could_record():
+            return self._forward_exploration(batch, **kwargs) if kwargs else self._forward_exploration(batch)
+        return _without_recording(self._forward_exploration, batch, kwargs)
 
     def _run_inference(self, batch: Batch, **kwargs: Any) -> Output:
-        if not executing_eagerly():
-            output: Output = _without_gradient(self._forward_inference(batch, **kwargs))
-            return output
-        if not could_record():
-            return self._forward_inference(batch, **kwargs)
-        with no_grad():
-            return self._forward_inference(batch, **kwargs)
+        if executing_eagerly() and not could_record():
+            return self._forward_inference(batch, **kwargs) if kwargs else self._forward_inference(batch)
+        return _without_recording(self._forward_inference, batch, kwargs)
 
     @property
     def device(self) -> str:
@@ -214,6 +208,15 @@ def _finalized(owner: object) -> Iterator[list[Any]]:
         if not all(map(np.array_equal, layer.get_weights(), arrays)):
             layer.finalize_state()
             changed.append(layer)
+
+
+def _without_recording(forward: Callable[..., Output], batch: Batch, kwargs: dict[str, Any]) -> Output:
+    """Run a forward without gradient where a tape may record, or while a graph is traced."""
+    if executing_eagerly():
+        with no_grad():
+            return forward(batch, **kwargs)
+    output: Output = _without_gradient(forward(batch, **kwargs))
+    return output
 
 
 def _without_gradient(value: Any) -> Any:
