@@ -72,10 +72,7 @@ class _Contents:
 
     def changed(self) -> bool:
         """Whether one of them holds anything else now."""
-        for holder, content, ids in self.seen:  # a loop, as any() takes longer where nothing was seen
-            if [*map(id, content(holder))] != ids:
-                return True
-        return False
+        return any([*map(id, content(holder))] != ids for holder, content, ids in self.seen)
 
 
 def _extensible(part: object) -> bool:
