@@ -17,8 +17,8 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,7 +26,13 @@ from rlmodule_algos.execution import ray_watchdog
 from rlmodule_algos.execution.engine import Process, Ref
 from rlmodule_algos.execution.learner_group import Question
 from rlmodule_algos.execution.messages import Delivery, Request, Snapshot
-from rlmodule_algos.execution.ray_surroundings import environment, require_answer, short_folder, sigterm_kept
+from rlmodule_algos.execution.ray_surroundings import (
+    environment,
+    loopback_only,
+    require_answer,
+    short_folder,
+    sigterm_kept,
+)
 from rlmodule_algos.execution.remote_learner import MakeLearning, RemoteLearner
 from rlmodule_algos.execution.remote_runner import MakeActing, RemoteRunner
 from rlmodule_algos.learning import Lesson
@@ -105,15 +111,18 @@ class RayActors:
 
     def start(self, index: int, incarnation: int, seed: int) -> Process:
         """Start an actor."""
+        self._require_ray()
         handle: Any = self._actor.remote(self._make, index, incarnation, seed)
         return Process(handle, handle.ready.remote())
 
     def put(self, value: object) -> Ref:
         """Store something for all actors."""
+        self._require_ray()
         return ray.put(value)
 
     def wait(self, refs: Sequence[Ref], timeout: float) -> list[Ref]:
         """Return what is there; waiting for the first does not hide the others."""
+        self._require_ray()
         if not ray.wait(list(refs), num_returns=1, timeout=timeout)[0]:
             return []
         ready: list[Ref] = ray.wait(list(refs), num_returns=len(refs), timeout=0)[0]
@@ -131,6 +140,11 @@ class RayActors:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
 
+    def _require_ray(self) -> None:
+        """Raise RuntimeError where Ray is gone: Ray would start another, which others could reach."""
+        if self._session is None or not self._session.alive:
+            raise RuntimeError("Ray was shut down under this algorithm: stop() it and build another")
+
     def close(self) -> None:
         """Leave the session."""
         if self._session is not None:
@@ -146,6 +160,7 @@ class RayEngine(RayActors):
 
     def sample(self, process: Process, request: Request, snapshot_number: int, snapshot: Ref) -> Ref:
         """Ask an actor for a fragment."""
+        self._require_ray()
         return process.handle.sample.remote(request, snapshot_number, [snapshot])
 
 
@@ -164,6 +179,7 @@ class RayLearnerEngine(RayActors):
 
     def ask(self, process: Process, question: Question, weights: Ref) -> Ref:
         """Ask an actor; Ray hands it what the reference of the weights stands for."""
+        self._require_ray()
         return process.handle.answer.remote(question, weights)
 
     def died(self, error: Exception) -> bool:
@@ -257,7 +273,7 @@ class Session:
             start_new_session=True,
         )
         try:
-            with sigterm_kept(), _loopback_only(), environment(**{FOLDER: folder}):
+            with sigterm_kept(), loopback_only(ray._private.ray_constants), environment(**{FOLDER: folder}):
                 ray.init(
                     address="local",
                     num_cpus=max(1, num_env_runners),
@@ -276,18 +292,3 @@ class Session:
             self._users = 1
             self.leave()
             raise
-
-
-@contextmanager
-def _loopback_only() -> Iterator[None]:
-    """Let Ray take the loopback for this machine's address, as it does where it allows no cluster.
-
-    With any other address its servers listen on all interfaces.
-    """
-    constants = ray._private.ray_constants
-    before, constants.ENABLE_RAY_CLUSTER = constants.ENABLE_RAY_CLUSTER, False
-    try:
-        with environment(RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0", RAY_USAGE_STATS_ENABLED="0"):
-            yield
-    finally:
-        constants.ENABLE_RAY_CLUSTER = before

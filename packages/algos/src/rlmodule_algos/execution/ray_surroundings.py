@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 
 from rlmodule_algos.settings import ConfigError
 
@@ -29,6 +30,21 @@ def environment(**variables: str) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+@contextmanager
+def loopback_only(constants: ModuleType) -> Iterator[None]:
+    """Let Ray take the loopback for this machine's address, as it does where it allows no cluster.
+
+    `constants` are those of Ray. With any other address its servers listen on all interfaces.
+    """
+    before = constants.ENABLE_RAY_CLUSTER
+    vars(constants)["ENABLE_RAY_CLUSTER"] = False
+    try:
+        with environment(RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0", RAY_USAGE_STATS_ENABLED="0"):
+            yield
+    finally:
+        vars(constants)["ENABLE_RAY_CLUSTER"] = before
 
 
 @contextmanager

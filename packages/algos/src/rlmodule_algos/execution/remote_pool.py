@@ -65,12 +65,12 @@ class RemotePool:
     def broadcast(self, version: int, get_weights: Callable[[], State]) -> None:
         """Copy and send the weights, once a version; requests that wait already keep theirs."""
         if version != self._version:
-            self._version = version
             self._num_snapshots += 1
             added = dict(self._added)
             self._fleet.broadcast(
                 Snapshot(self._num_snapshots, version, get_weights(), added, tuple(self._learns()))
             )
+            self._version = version
 
     def sample(self, num_env_steps: int) -> dict[str, list[Fragment]]:
         """Return fragments of about `num_env_steps` environment steps, in order of runners.
