@@ -21,11 +21,14 @@ from rlmodule_algos.module_setup import ModuleSetup, policy_mapping
 from rlmodule_algos.policy import Policy
 from rlmodule_algos.reporting import Counts, Result, training_result
 from rlmodule_algos.sampling import Episodes, World, action_filter, make_world
-from rlmodule_algos.saving import algorithm_from_checkpoint, load_algorithm_state, save_algorithm_state
+from rlmodule_algos.saving import (
+    algorithm_from_checkpoint,
+    restore_algorithm_state,
+    save_algorithm_state,
+)
 from rlmodule_algos.settings import ConfigError
 from rlmodule_core import (
     DEFAULT_MODULE_ID,
-    CheckpointError,
     RLModule,
     SingleAgentRLModuleSpec,
     initial_weights_from,
@@ -240,16 +243,11 @@ class Algorithm(abc.ABC, Generic[Config]):
     def restore(self, directory: str | Path) -> None:
         """Take over a saved state: a checkpoint, or a folder, of which the newest is taken.
 
-        Raises CheckpointError, and changes nothing, if there is none or it does not fit.
+        Modules that had joined join here too, with the recipe that they were given; those that had left,
+        or joined only here, leave. Raises CheckpointError, and changes nothing, if there is none or it does
+        not fit: a module of a class of your own has to join by hand before.
         """
-        saved = load_algorithm_state(Path(directory), algorithm=self.name)["state"]
-        before = self.get_state()
-        try:
-            self.set_state(saved)
-        except (KeyError, TypeError, ValueError) as error:
-            self.set_state(before)
-            reason = f"it lacks {error}" if isinstance(error, KeyError) else error
-            raise CheckpointError(f"{directory}: does not fit this run: {reason}") from error
+        restore_algorithm_state(self, Path(directory))
 
     @classmethod
     def from_checkpoint(cls, directory: str | Path, config: AlgorithmConfig | None = None) -> Algorithm[Any]:

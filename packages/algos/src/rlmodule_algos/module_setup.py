@@ -50,6 +50,13 @@ class ModuleSetup:
 
     def build(self) -> MultiAgentRLModule:
         """Build the modules. Raises ConfigError or ValueError that names what is missing or does not fit."""
+        spec = self._recipes()
+        for key, module_spec in spec.modules.items():
+            self._require_framework(key, module_spec)
+        return spec.build()
+
+    def _recipes(self) -> MultiAgentRLModuleSpec:
+        """Return the recipes of the modules that the config names."""
         given = self._config.rl_module_spec
         if not isinstance(given, MultiAgentRLModuleSpec):
             given = MultiAgentRLModuleSpec(module_specs=given or SingleAgentRLModuleSpec())
@@ -57,9 +64,12 @@ class ModuleSetup:
         for key, own in policies_of(self._config).items():
             if own is not None:
                 spec.modules[key].update(own)
-        for key, module_spec in spec.modules.items():
-            self._require_framework(key, module_spec)
-        return spec.build()
+        return spec
+
+    @property
+    def module_ids(self) -> list[str]:
+        """The ids of the modules that the config names."""
+        return sorted(self._spaces)
 
     def require_may_join(self, module_id: str) -> None:
         """Raise ConfigError if a module of this id could not act or not be saved."""
@@ -79,8 +89,12 @@ class ModuleSetup:
             )
 
     def build_one(self, module_id: str, given: SingleAgentRLModuleSpec | None) -> RLModule:
-        """Build a module that joins later; where its spaces are not given, they are those of all agents."""
-        spec = self._with_spaces(module_id)
+        """Build a module that joins later; where its spaces are not given, they are those of all agents.
+
+        One of the config's own, which had left, has the config's recipe.
+        """
+        own = module_id in self._spaces
+        spec = self._recipes().modules[module_id] if own else self._with_spaces(module_id)
         if given is not None:
             spec.update(given)
         self._require_framework(module_id, spec)

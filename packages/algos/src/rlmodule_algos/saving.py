@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from rlmodule_core import (
     read_checkpoint,
     write_checkpoint,
 )
+from rlmodule_core.multi_agent import OWN
 
 if TYPE_CHECKING:
     from rlmodule_algos.algorithm import Algorithm
@@ -28,12 +29,12 @@ def save_algorithm_state(algorithm: Algorithm[Any], folder: Path) -> Path:
     Raises CheckpointError if it cannot be written there; an older one stays then.
     """
     path = folder / f"ckpt_{algorithm.iteration:09d}"
-    joined = algorithm._setup.joined
+    joined, own = algorithm._setup.joined, algorithm._setup.module_ids
     content = {
         "algorithm": algorithm.name,
         "config": algorithm.config.to_json(),
         "state": algorithm.get_state(),
-        "modules": sorted(algorithm.modules),
+        "left": [key for key in own if key not in algorithm.modules],
         "joined": {key: _written(joined[key]) for key in joined if key in algorithm.modules},
     }
     try:
@@ -59,6 +60,36 @@ def load_algorithm_state(path: Path, algorithm: str | None = None) -> dict[str, 
     return content
 
 
+def restore_algorithm_state(algorithm: Algorithm[Any], directory: Path) -> None:
+    """Let the algorithm be as it was saved, its modules too; see `Algorithm.restore`."""
+    content = load_algorithm_state(directory, algorithm=algorithm.name)
+    state, joined = content["state"], content["joined"]
+    saved = set(state["learner"]["modules"]) - {OWN}
+    known = set(algorithm._setup.module_ids)
+    missing = sorted((saved - set(algorithm.modules)) & (known | set(joined)))
+    recipes = {key: _recipe(key, joined.get(key), directory) for key in missing}
+    before, came = algorithm.get_state(), list[str]()
+    try:
+        _require_same_modules(
+            lacking=known.intersection(algorithm.modules) - saved - set(content["left"]),
+            unknown=saved - set(algorithm.modules) - set(missing),
+        )
+        for module_id, spec in recipes.items():
+            algorithm.add_module(module_id, spec)
+            came.append(module_id)
+            if module_id not in state["learner"]["optimizers"]:
+                algorithm.learner.remove(module_id)
+        algorithm.set_state(state)
+    except (KeyError, TypeError, ValueError) as error:
+        for module_id in came:
+            algorithm.remove_module(module_id)
+        algorithm.set_state(before)
+        reason = f"it lacks {error}" if isinstance(error, KeyError) else error
+        raise CheckpointError(f"{directory}: does not fit this run: {reason}") from error
+    for module_id in set(algorithm.modules) - saved:
+        algorithm.remove_module(module_id)
+
+
 def algorithm_from_checkpoint(
     cls: type[Algorithm[Any]], directory: Path, config: AlgorithmConfig | None
 ) -> Algorithm[Any]:
@@ -71,7 +102,8 @@ def algorithm_from_checkpoint(
         config = kinds[saved["algorithm"]].config_class.from_json(saved["config"])
     algorithm = config.build()
     try:
-        _gather(algorithm, saved, directory)
+        for module_id in set(saved["joined"]) & set(algorithm.modules):
+            algorithm.remove_module(module_id)  # it left, and joined again with the recipe that was saved
         algorithm.restore(directory)
     except BaseException:
         algorithm.stop()
@@ -87,25 +119,32 @@ def _written(spec: SingleAgentRLModuleSpec | None) -> Any:
         return str(error)
 
 
-def _gather(algorithm: Algorithm[Any], saved: Mapping[str, Any], directory: Path) -> None:
-    """Let the modules join that had joined, and those go that had been removed.
+def _recipe(module_id: str, written: Any, directory: Path) -> SingleAgentRLModuleSpec | None:
+    """Return what `_written` wrote.
 
     Raises CheckpointError for a recipe that a file cannot tell: classes are never imported because a
     file says so.
     """
-    for module_id, written in saved.get("joined", {}).items():
-        try:
-            if isinstance(written, str):
-                raise ValueError(written)
-            spec = None if written is None else SingleAgentRLModuleSpec.from_dict(written)
-        except ValueError as error:
-            raise CheckpointError(
-                f"{directory}: the module {module_id!r} joined the run, but its recipe cannot be loaded from "
-                f"a file: {error}; build the algorithm from its config, call add_module, then restore"
-            ) from error
-        algorithm.add_module(module_id, spec)
-    for module_id in set(algorithm.modules) - set(saved.get("modules", algorithm.modules)):
-        algorithm.remove_module(module_id)
+    try:
+        if isinstance(written, str):
+            raise ValueError(written)
+        return None if written is None else SingleAgentRLModuleSpec.from_dict(written)
+    except ValueError as error:
+        raise CheckpointError(
+            f"{directory}: the module {module_id!r} joined the run, but its recipe cannot be loaded from "
+            f"a file: {error}; build the algorithm from its config, call add_module, then restore"
+        ) from error
+
+
+def _require_same_modules(*, lacking: set[str], unknown: set[str]) -> None:
+    """Raise ValueError for modules that the config of one of two runs names and the other's does not."""
+    problems = [
+        f"{said} the modules {', '.join(map(repr, sorted(ids)))}"
+        for said, ids in (("lacks", lacking), ("has, and this run's config does not name,", unknown))
+        if ids
+    ]
+    if problems:
+        raise ValueError(f"it {', and '.join(problems)}")
 
 
 def _subclasses(kind: type[Algorithm[Any]]) -> Iterator[type[Algorithm[Any]]]:

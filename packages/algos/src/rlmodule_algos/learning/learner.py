@@ -190,10 +190,10 @@ class Learner:
         }
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Set what `get_state` returned."""
+        """Set what `get_state` returned; modules that are not in it stay as they are."""
         self.modules.set_state(state["modules"])
-        for key, updater in self._updaters.items():
-            updater.set_state(state["optimizers"][key])
+        for key in [key for key in self._updaters if key in state["modules"]]:
+            self._updaters[key].set_state(state["optimizers"][key])
             self._rngs[key].bit_generator.state = state["rngs"][key]
 
 
