@@ -44,7 +44,7 @@ class Died(Exception):
 
 @dataclass
 class InlineEngine:
-    """Answers when it is waited for, but where `broken` says how it fails: (learner, incarnation, question)."""
+    """Answers when it is waited for, unless `broken` says how it fails: (learner, incarnation, question)."""
 
     make: MakeLearning
     broken: Callable[[int, int, int], str | None] = lambda learner, incarnation, question: None

@@ -95,7 +95,7 @@ LOOPBACKS = {
 
 @pytest.fixture
 def driver() -> Iterator[subprocess.Popen[str]]:
-    """A program that has trained an iteration on two runners and a learner, told to join a cluster that is none of ours."""
+    """A program that trained on two runners and a learner, told to join a cluster that is none of ours."""
     environment = {**os.environ, "RAY_ADDRESS": "192.0.2.77:6379"}
     started = subprocess.Popen(
         [sys.executable, "-c", DRIVER],

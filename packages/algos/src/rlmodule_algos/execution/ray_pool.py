@@ -100,8 +100,8 @@ class RayActors:
             pickled = cloudpickle.dumps(make)
         except Exception as error:  # whatever the pickling of a user's object raises
             raise ConfigError(
-                f"{setter}: the config cannot be sent to other processes; an environment or a module in it "
-                f"cannot be pickled: {type(error).__name__}: {error}"
+                f"{setter}: the config cannot be sent to {setter.replace('_', ' ')} in other processes; an "
+                f"environment or a module in it cannot be pickled: {type(error).__name__}: {error}"
             ) from error
         self._session: Session | None = Session.enter(address, count)
         self._folder = self._session.folder
