@@ -3,9 +3,7 @@
 A state tree is nested dicts whose leaves are NumPy arrays or JSON values. One checkpoint is one
 directory: `tensors.safetensors` holds the arrays by path, `state.json` everything else, and
 `manifest.json`, written last, names both files with their sizes and SHA-256. It appears under its
-final name by one rename, after every byte was flushed to the disk. While it takes another's place,
-the older one is `.<name>.replaced`; a process that dies at that moment leaves it there, and reading
-finds it.
+final name by one rename, after every byte was flushed to the disk.
 """
 
 from __future__ import annotations
@@ -14,27 +12,34 @@ import hashlib
 import json
 import os
 import re
-import shutil
-import uuid
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
+from rlmodule_core.checkpoint_folder import (
+    MANIFEST,
+    STATE,
+    TENSORS,
+    commit_folder,
+    opened,
+    remove_leftover,
+    require_free_aside,
+    resolved,
+    undisturbed,
+)
+from rlmodule_core.checkpoint_folder import CheckpointError as CheckpointError
+
 FORMAT_VERSION = 1
 NUMBERED = re.compile("ckpt_([0-9]{1,18})")
-MANIFEST, STATE, TENSORS = "manifest.json", "state.json", "tensors.safetensors"
 SEPARATOR = "/"
 INTEGERS = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")
 DTYPES = ("bool", *INTEGERS, "float16", "float32", "float64", "complex64")
-
-
-class CheckpointError(ValueError):
-    """A checkpoint that is absent, damaged, or not what the caller can take; nothing was changed."""
 
 
 def write_checkpoint(directory: Path, state: Mapping[str, Any], *, kind: str, replace: bool = False) -> None:
@@ -45,10 +50,10 @@ def write_checkpoint(directory: Path, state: Mapping[str, Any], *, kind: str, re
     Python, and comes back as one), tuples as lists. An array that the tree holds in several places is
     written once and is one array again when read.
 
-    Raises CheckpointError if the name is taken or the tree has a leaf of another type, and OSError
-    where the disk refuses; what was there before is still there then.
+    Raises CheckpointError if the name is taken or none, or the tree has a leaf of another type, and
+    OSError where the disk refuses; what was there before is still there then.
     """
-    directory = Path(directory).resolve()
+    directory = resolved(directory)
     _check_target(directory, kind, replace)
     arrays: dict[str, np.ndarray[Any, Any]] = {}
     rest = _split(state, arrays, path=())
@@ -70,33 +75,17 @@ def write_checkpoint(directory: Path, state: Mapping[str, Any], *, kind: str, re
         raise CheckpointError(
             f"{directory}: cannot be made below {error.filename}, which is a file"
         ) from error
-    temporary = directory.parent / f".tmp-{os.getpid()}-{uuid.uuid4().hex}"
-    temporary.mkdir(mode=0o700)
-    try:
-        for name, data in {**files, MANIFEST: _to_json(manifest)}.items():
-            _write_durably(temporary / name, data)
-        _sync_directory(temporary)
-        _commit(temporary, directory)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
+    commit_folder(directory, {**files, MANIFEST: _to_json(manifest)})
 
 
 def read_checkpoint(directory: Path, *, kind: str) -> dict[str, Any]:
     """Return the state tree that `write_checkpoint` wrote, after checking every byte.
 
-    Raises CheckpointError that names the file at fault.
+    While somebody replaces the checkpoint, it is the older or the newer one. Raises
+    CheckpointError that names the file at fault.
     """
-    directory = Path(directory).resolve()
-    directory = _whole(directory)
-    manifest = _read_manifest(directory)
-    if manifest["kind"] != kind:
-        raise CheckpointError(
-            f"{directory / MANIFEST}: a checkpoint of {manifest['kind']!r}, expected one of {kind!r}"
-        )
-    state, tensors = (
-        _read_verified(directory / name, manifest["files"].get(name)) for name in (STATE, TENSORS)
-    )
+    place = resolved(directory)
+    directory, manifest, state, tensors = undisturbed(place, lambda where: _read_files(where, kind))
     tree = _parse(directory / STATE, state)
     try:
         arrays = load_tensors(tensors)
@@ -109,25 +98,51 @@ def read_checkpoint(directory: Path, *, kind: str) -> dict[str, Any]:
     for path, array in arrays.items():
         if not _put(tree, path.split(SEPARATOR), array):
             raise CheckpointError(f"{directory / TENSORS}: {path} does not fit into {STATE}")
+    if directory == place:
+        remove_leftover(place)
     return tree
+
+
+def _read_files(directory: Path, kind: str) -> tuple[Path, dict[str, Any], bytes, bytes]:
+    """Return the folder, its manifest and what the two other files hold, which are open before they are read.
+
+    So they are of one checkpoint, or their hashes tell.
+    """
+    manifest = _read_manifest(directory)
+    if manifest["kind"] != kind:
+        raise CheckpointError(
+            f"{directory / MANIFEST}: a checkpoint of {manifest['kind']!r}, expected one of {kind!r}"
+        )
+    with ExitStack() as stack:
+        files = [
+            (directory / name, stack.enter_context(opened(directory / name)), manifest["files"].get(name))
+            for name in (STATE, TENSORS)
+        ]
+        state, tensors = (_read_verified(path, file, entry) for path, file, entry in files)
+    return directory, manifest, state, tensors
 
 
 def is_checkpoint(directory: Path) -> bool:
     """Whether the directory holds a committed checkpoint (its bytes are not verified)."""
-    return (_whole(Path(directory)) / MANIFEST).is_file()
+    try:
+        undisturbed(resolved(directory), _require_manifest)
+    except CheckpointError:
+        return False
+    return True
 
 
-def _whole(directory: Path) -> Path:
-    """Return where the checkpoint lies: aside if a process died while it was being replaced."""
-    aside = _aside(directory)
-    return aside if not directory.exists() and aside.exists() else directory
-
-
-def _aside(directory: Path) -> Path:
-    return directory.parent / f".{directory.name}.replaced"
+def _require_manifest(directory: Path) -> None:
+    path = directory / MANIFEST
+    try:
+        found = path.is_file()
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
+    if not found:
+        raise CheckpointError(f"{path}: missing, so there is no checkpoint here")
 
 
 def _check_target(directory: Path, kind: str, replace: bool) -> None:
+    require_free_aside(directory)
     if not directory.exists():
         return
     if not replace:
@@ -142,28 +157,11 @@ def _check_target(directory: Path, kind: str, replace: bool) -> None:
     )
 
 
-def _commit(temporary: Path, directory: Path) -> None:
-    aside = _aside(directory)
-    try:
-        if directory.exists():  # a directory cannot be renamed over a full one, so it steps aside
-            shutil.rmtree(aside, ignore_errors=True)  # older still, left by a process that died
-            directory.rename(aside)
-        temporary.rename(directory)
-    except BaseException:
-        if aside.exists() and not directory.exists():
-            aside.rename(directory)
-        raise
-    try:
-        _sync_directory(directory.parent)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-
-
 def _read_manifest(directory: Path) -> dict[str, Any]:
+    _require_manifest(directory)
     path = directory / MANIFEST
-    if not path.is_file():
-        raise CheckpointError(f"{path}: missing, so there is no checkpoint here")
-    manifest = _parse(path, _read(path))
+    with opened(path) as file:
+        manifest = _parse(path, _read(path, file))
     missing = [name for name in ("format", "kind", "same", "files") if name not in manifest]
     if missing:
         raise CheckpointError(f"{path}: damaged: {', '.join(missing)} missing")
@@ -177,20 +175,21 @@ def _read_manifest(directory: Path) -> dict[str, Any]:
     return manifest
 
 
-def _read_verified(path: Path, entry: Any) -> bytes:
+def _read_verified(path: Path, file: BinaryIO, entry: Any) -> bytes:
     if not isinstance(entry, dict):
         raise CheckpointError(f"{path}: {MANIFEST} does not list it")
-    data = _read(path)
-    if len(data) != entry.get("size"):
-        raise CheckpointError(f"{path}: has {len(data)} bytes, {MANIFEST} says {entry.get('size')}")
+    size = os.fstat(file.fileno()).st_size
+    if size != entry.get("size"):  # before memory is taken for it
+        raise CheckpointError(f"{path}: has {size} bytes, {MANIFEST} says {entry.get('size')}")
+    data = _read(path, file)
     if _sha256(data) != entry.get("sha256"):
         raise CheckpointError(f"{path}: damaged, its SHA-256 is not the one in {MANIFEST}")
     return data
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, file: BinaryIO) -> bytes:
     try:
-        return path.read_bytes()
+        return file.read()
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
 
@@ -270,21 +269,6 @@ def _to_json(data: Any) -> bytes:
 
 def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
-
-
-def _write_durably(path: Path, data: bytes) -> None:
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def numbered_checkpoints(folder: Path) -> Iterator[Path]:
