@@ -364,7 +364,11 @@ def test_only_modules_of_one_framework_go_together() -> None:
             lambda: many({"a": Counter}).build(),
             r"expected \{module id: Single.*but 'a' is the class Counter; pass S",
         ),
-        (lambda: many({1: recipe()}).build(), "but 1 is SingleAgentRLModuleSpec"),
+        (lambda: many({1: recipe()}).build(), "but module id 1: expected a str, got int"),
+        (
+            lambda: many({"__own__": recipe(), 2: Counter}).build(),
+            r"but module id '__own__': this name means .*; module id 2: .*; 2 is the class Counter",
+        ),
         (lambda: many([recipe()]).build(), "or one SingleAgentRLModuleSpec, got list"),
         (
             lambda: MultiAgentRLModuleSpec(marl_module_class=Counter, module_specs={}).build(),  # type: ignore[arg-type]
@@ -372,14 +376,29 @@ def test_only_modules_of_one_framework_go_together() -> None:
         ),
         (
             lambda: two()[0].add_module("__own__", Counter()),
-            "the id of a module is a str other than '__own__'",
+            "module id '__own__': this name means something else; take another",
         ),
-        (lambda: two()[0].add_module(0, Counter()), "the id of a module is a str .* got 0"),  # type: ignore[arg-type]
+        (lambda: two()[0].add_module(0, Counter()), "module id 0: expected a str, got int"),  # type: ignore[arg-type]
     ],
 )
 def test_what_is_of_a_wrong_kind_is_named_before_anything_is_built(make: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("odd", ["__own__", 7, None])
+def test_a_build_that_makes_modules_under_ids_that_cannot_be_saved_is_refused_with_all_of_them(
+    odd: Any,
+) -> None:
+    class Odd(MultiAgentRLModule):
+        def build(self) -> None:
+            self._rl_modules = {"a": Counter(), odd: Counter(), 3: object()}  # type: ignore[dict-item]
+
+    with pytest.raises(
+        ValueError,
+        match=rf"Odd\.build: .*, but module id {odd!r}: .*; module id 3: .*; 3 is object, which is no",
+    ):
+        Odd()
 
 
 def test_a_build_that_sets_no_modules_is_told_what_to_set() -> None:

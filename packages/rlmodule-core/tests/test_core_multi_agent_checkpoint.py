@@ -229,6 +229,38 @@ def test_a_dtype_that_loading_would_lose_is_refused_with_the_place(tmp_path: Pat
         Shared.from_checkpoint(modules.save_to_checkpoint(tmp_path / "c"))
 
 
+class Scaled(MultiAgentRLModule):
+    """Holds an array that is none of its modules'."""
+
+    scale: Any
+
+    def build(self) -> None:
+        super().build()
+        self.scale = np.ones(2)
+
+    def _own_arrays(self) -> dict[str, Any]:
+        return {"scale": self.scale.copy()}
+
+    def _set_own_arrays(self, arrays: Any) -> None:
+        self.scale[:] = arrays.get("scale", self.scale)
+
+    def _own_dtypes(self) -> dict[str, str]:
+        return {"scale": str(self.scale.dtype)}
+
+
+def test_a_dtype_of_the_containers_own_that_loading_would_lose_is_refused_with_the_place(
+    tmp_path: Path,
+) -> None:
+    modules: Any = register_class(Scaled)(MultiAgentRLModuleConfig(modules={"a": recipe()}))
+    modules.scale = np.full(2, 3, np.float64)
+    loaded: Any = Scaled.from_checkpoint(modules.save_to_checkpoint(tmp_path / "c"))
+    assert loaded.scale.tolist() == [3, 3]
+
+    modules.scale = modules.scale.astype(np.float32)  # build() makes float64
+    with pytest.raises(CheckpointError, match=r"scale is float32 in the file, float64 in the module"):
+        Scaled.from_checkpoint(modules.save_to_checkpoint(tmp_path / "c"))
+
+
 def test_what_was_added_alone_but_shares_is_refused_since_a_file_could_not_say_so(tmp_path: Path) -> None:
     modules = shared("a", "b")
     config = recipe().get_rl_module_config()

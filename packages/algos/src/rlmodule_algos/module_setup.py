@@ -22,9 +22,7 @@ from rlmodule_core import (
     SingleAgentRLModuleSpec,
 )
 from rlmodule_core.catalog_protocol import CatalogClass
-from rlmodule_core.multi_agent import OWN
-
-RESERVED = (OWN, "__all__")  # in states, and in what an environment of many agents returns
+from rlmodule_core.multi_agent_config import id_problem
 
 
 class ModuleSetup:
@@ -135,13 +133,13 @@ def module_id_problem(module_id: object) -> str | None:
     >>> module_id_problem("team/red")
     "expected a name without '/'"
     """
-    if not isinstance(module_id, str):
-        return f"expected a str, got {type(module_id).__name__}"
+    if problem := id_problem(module_id):
+        return problem
     if not module_id:
         return "expected a name, got an empty one"
-    if module_id in RESERVED:
+    if module_id == "__all__":  # is in what an environment of many agents returns
         return "this name means something else; take another"
-    return "expected a name without '/'" if "/" in module_id else None
+    return "expected a name without '/'" if "/" in str(module_id) else None
 
 
 def policy_mapping(config: AlgorithmConfig) -> PolicyMapping:

@@ -11,13 +11,13 @@ from typing import Any, ClassVar, NamedTuple, Never, Self, TypeVar
 
 from rlmodule_core.framework_container import in_framework
 from rlmodule_core.module import Batch, Output, RLModule, State
+from rlmodule_core.multi_agent_config import OWN as OWN
 from rlmodule_core.multi_agent_config import MultiAgentRLModuleConfig as MultiAgentRLModuleConfig
+from rlmodule_core.multi_agent_config import id_problems, require_modules
 from rlmodule_core.nested_dict import NestedDict
 from rlmodule_core.state import check_same_state, flatten_states, nest_state, tie_problems, with_ties
 
 DEFAULT_MODULE_ID = "default_policy"
-OWN = "__own__"
-"""Where a state keeps what belongs to the container itself and to none of its modules."""
 
 T = TypeVar("T")
 
@@ -54,7 +54,9 @@ class MultiAgentRLModule(Mapping[str, RLModule]):
         self._rl_modules: Mapping[str, RLModule] = {}
         self._added_ids: set[str] = set()  # those that `build` did not make
         self.build()
-        self._require_built()
+        require_modules(
+            self._rl_modules, where=f"{type(self).__name__}.build", some=bool(self.config.modules)
+        )
         self._settle()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -75,18 +77,6 @@ class MultiAgentRLModule(Mapping[str, RLModule]):
         if incomplete:
             raise ValueError(f"MultiAgentRLModule.build: not set for {'; '.join(incomplete)}")
         self._rl_modules = {key: spec.build() for key, spec in self.config.modules.items()}
-
-    def _require_built(self) -> None:
-        """Raise ValueError unless `build` filled `self._rl_modules` with modules by id."""
-        expected = f"{type(self).__name__}.build: set self._rl_modules to {{module id: module}}"
-        if not hasattr(self._rl_modules, "items"):  # which an nn.ModuleDict has too
-            raise ValueError(f"{expected}, got {type(self._rl_modules).__name__}")
-        kinds = {key: type(module) for key, module in self._rl_modules.items()}
-        odd = [f"{key!r} is {kind.__name__}" for key, kind in kinds.items() if not issubclass(kind, RLModule)]
-        if odd:
-            raise ValueError(f"{expected}, but {', '.join(odd)}, which is no RLModule")
-        if self.config.modules and not kinds:
-            raise ValueError(expected)
 
     # --- the framework's own container --------------------------------------------------------
 
@@ -159,11 +149,11 @@ class MultiAgentRLModule(Mapping[str, RLModule]):
     def add_module(self, module_id: str, module: RLModule, override: bool = False) -> None:
         """Add a module.
 
-        Raises ValueError if the id is taken and `override` is not set, if it is no RLModule, or if it is
-        of another framework than the others.
+        Raises ValueError if the id is none, or taken and `override` is not set, if it is no RLModule, or
+        if it is of another framework than the others.
         """
-        if not isinstance(module_id, str) or module_id == OWN:
-            raise ValueError(f"the id of a module is a str other than {OWN!r}, got {module_id!r}")
+        if problems := id_problems([module_id]):
+            raise ValueError(problems[0])
         if not isinstance(module, RLModule):
             kind = module if isinstance(module, type) else type(module).__name__
             raise ValueError(f"module {module_id!r}: expected an RLModule, got {kind}")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from rlmodule_core.module import RLModule
 from rlmodule_core.module_spec import SingleAgentRLModuleSpec
+
+OWN = "__own__"
+"""Where a state keeps what belongs to the container itself and to none of its modules."""
 
 
 @dataclass(kw_only=True)
@@ -20,18 +23,54 @@ class MultiAgentRLModuleConfig:
         require_recipes(self.modules, where="MultiAgentRLModuleConfig: modules")
 
 
+def id_problem(module_id: object) -> str | None:
+    """Say why something cannot be the id of a module in a container and its checkpoints, or None.
+
+    >>> id_problem(3)
+    'expected a str, got int'
+    """
+    if not isinstance(module_id, str):
+        return f"expected a str, got {type(module_id).__name__}"
+    return "this name means something else; take another" if module_id == OWN else None
+
+
+def id_problems(ids: Iterable[object]) -> list[str]:
+    """Say which of these cannot be ids of modules, and why."""
+    return [f"module id {key!r}: {problem}" for key in ids if (problem := id_problem(key))]
+
+
 def require_recipes(recipes: object, *, where: str) -> None:
     """Raise ValueError that names everything in `recipes` which is not a recipe under an id."""
     expected = f"{where}: expected {{module id: SingleAgentRLModuleSpec}}"
     if not isinstance(recipes, Mapping):
         raise ValueError(f"{expected}, got {type(recipes).__name__}")
-    odd = [
+    odd = id_problems(recipes)
+    odd += [
         f"{key!r} is {_short(spec)}"
         for key, spec in recipes.items()
-        if not (isinstance(key, str) and isinstance(spec, SingleAgentRLModuleSpec))
+        if not isinstance(spec, SingleAgentRLModuleSpec)
     ]
     if odd:
         raise ValueError(f"{expected}, but {'; '.join(odd)}")
+
+
+def require_modules(built: object, *, where: str, some: bool) -> None:
+    """Raise ValueError unless these are modules by id, as `build()` is to set them; `some`: one at least."""
+    expected = f"{where}: set self._rl_modules to {{module id: module}}"
+    items = getattr(built, "items", None)  # which an nn.ModuleDict has too
+    if items is None:
+        raise ValueError(f"{expected}, got {type(built).__name__}")
+    kinds = {key: type(module) for key, module in items()}
+    odd = id_problems(kinds)
+    odd += [
+        f"{key!r} is {kind.__name__}, which is no RLModule"
+        for key, kind in kinds.items()
+        if not issubclass(kind, RLModule)
+    ]
+    if odd:
+        raise ValueError(f"{expected}, but {'; '.join(odd)}")
+    if some and not kinds:
+        raise ValueError(expected)
 
 
 def _short(given: object) -> str:
