@@ -20,7 +20,7 @@ def framework_module(framework: str, name: str) -> ModuleType:
     """Import `rlmodule_<framework>.<name>`.
 
     Raises ValueError for what is no framework's name, or looks like another spelling of one, and
-    ImportError that says what to install when the package is not there.
+    ImportError when the package is not there, which says what to install for a framework of ours.
     """
     package = f"rlmodule_{framework}"
     named = isinstance(framework, str) and framework.isidentifier()
@@ -31,6 +31,11 @@ def framework_module(framework: str, name: str) -> ModuleType:
             raise ValueError(
                 'framework: expected "torch" or "tf" (a framework x is the package rlmodule_x), '
                 f"got {safe_repr(framework)}{hint}"
+            )
+        if framework not in OURS.values():  # then who made it knows what to install
+            raise ImportError(
+                f"framework={framework!r} needs the package {package}, which is not there; "
+                'the frameworks of ours are "torch" and "tf"'
             )
         raise ImportError(
             f"framework={framework!r} needs the package rlmodule-{framework}, which is not installed: "
