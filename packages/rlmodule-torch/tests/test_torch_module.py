@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,17 @@ class Dropping(Linear):
     def _forward_train(self, batch: Batch, **kwargs: Any) -> Output:
         assert self.inner[0].training == self.inner[1].training == self.training
         return super()._forward_train({"obs": self.inner(batch["obs"])}, **kwargs)
+
+
+class Expanding(Linear):
+    """Has a buffer whose elements are one number in memory."""
+
+    rows: Tensor
+
+    def __init__(self, config: RLModuleConfig | None = CONFIG) -> None:
+        super().__init__(config)
+        self.base = torch.zeros(1)
+        self.register_buffer("rows", self.base.expand(3))
 
 
 class Functional(Linear):
@@ -131,6 +143,24 @@ def test_only_training_carries_a_gradient(cls: Any) -> None:
     for phase, (_, gradient) in PHASES.items():
         inputs = getattr(module, f"forward_{phase}")({"obs": OBS})["action_dist"].inputs
         assert inputs.requires_grad is gradient
+
+
+@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize("cls", MODULES)
+def test_a_caller_without_gradient_stays_without_and_gets_none(cls: Any, phase: str) -> None:
+    module = cls()
+    forward = getattr(module, f"forward_{phase}")
+
+    with torch.no_grad():
+        inputs = forward({"obs": OBS})["action_dist"].inputs
+        assert not torch.is_grad_enabled()
+        with pytest.raises(RuntimeError, match="in the middle"):
+            forward({"obs": OBS}, fail=True)
+        assert not torch.is_grad_enabled()
+
+    assert not inputs.requires_grad
+    assert [gradient for _, gradient in module.notes] == [False, False]
+    assert torch.is_grad_enabled()
 
 
 @pytest.mark.parametrize(
@@ -322,6 +352,39 @@ def test_weights_that_have_no_form_as_an_array_are_named() -> None:
         ValueError, match=r"layer\.0\.weight has no shape yet.*layer\.1\._extra_state is dict"
     ):
         module.get_state()
+
+
+def test_a_buffer_of_a_dtype_that_no_array_has_is_named_and_nothing_is_saved(tmp_path: Path) -> None:
+    module = Linear()
+    module.register_buffer("small", torch.zeros(3).to(torch.float8_e4m3fn))
+
+    for call in (module.get_state, lambda: module.save_to_checkpoint(tmp_path / "c")):
+        with pytest.raises(
+            ValueError,
+            match=r"Linear\.get_state: small is torch\.float8_e4m3fn, which no array .*float32",
+        ):
+            call()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_expanded_buffer_takes_over_a_state_in_which_its_elements_differ() -> None:
+    module = Expanding()
+    rows, new = module.rows, np.arange(3, dtype=np.float32)
+
+    module.set_state({**module.get_state(), "rows": new})
+
+    assert module.rows is rows  # who holds it sees it
+    np.testing.assert_array_equal(module.get_state()["rows"], new)
+
+
+def test_a_module_with_an_expanded_buffer_comes_back_from_a_checkpoint(tmp_path: Path) -> None:
+    module = Expanding()
+    with torch.no_grad():
+        module.base.fill_(2)
+
+    loaded = Expanding.from_checkpoint(module.save_to_checkpoint(tmp_path / "c"))
+
+    assert loaded.rows.tolist() == [2, 2, 2]
 
 
 def test_setting_the_device_of_a_module_says_what_it_is_and_what_to_do() -> None:

@@ -25,6 +25,7 @@ def as_array(tensor: Tensor) -> npt.NDArray[Any]:
 def _as_arrays(tensors: Mapping[str, Any], *, where: str) -> dict[str, npt.NDArray[Any]]:
     """Return copies of tensors as arrays. Raises ValueError that lists those which have no such form."""
     problems = []
+    arrays: dict[str, npt.NDArray[Any]] = {}
     for name, tensor in tensors.items():
         if is_lazy(tensor):
             problems.append(f"{name} has no shape yet: call the module once, or use a layer that is not lazy")
@@ -33,9 +34,17 @@ def _as_arrays(tensors: Mapping[str, Any], *, where: str) -> dict[str, npt.NDArr
                 f"{name} is {type(tensor).__qualname__}: a state holds arrays alone, so keep what "
                 "get_extra_state() returns in buffers (register_buffer)"
             )
+        else:
+            try:
+                arrays[name] = as_array(tensor).copy()
+            except TypeError:  # of PyTorch, for what NumPy lacks
+                kind = tensor.dtype if tensor.layout is torch.strided else tensor.layout
+                problems.append(
+                    f"{name} is {kind}, which no array of NumPy can hold: keep it as float32, say"
+                )
     if problems:
         raise ValueError(f"{where}: {'; '.join(problems)}")
-    return {name: as_array(tensor).copy() for name, tensor in tensors.items()}
+    return arrays
 
 
 def _write_arrays(tensors: Mapping[str, Tensor], arrays: Mapping[str, Any]) -> None:
@@ -44,7 +53,11 @@ def _write_arrays(tensors: Mapping[str, Tensor], arrays: Mapping[str, Any]) -> N
     new = {name: torch.from_numpy(as_dtype(arrays[name], dtypes[name])) for name in arrays}
     with torch.no_grad():
         for name, tensor in new.items():
-            tensors[name].copy_(tensor)
+            own = tensors[name]
+            if any(step == 0 and size > 1 for step, size in zip(own.stride(), own.shape, strict=True)):
+                # expanded, so that many elements are one place of memory
+                own.data = torch.empty_like(own, memory_format=torch.contiguous_format)
+            own.copy_(tensor)
 
 
 def dtypes_of(tensors: Mapping[Name, Tensor]) -> dict[Name, str]:

@@ -120,7 +120,8 @@ class TorchRLModule(nn.Module, RLModule):
     def get_state(self) -> State:
         """Return copies of all parameters and buffers as a nested dict of NumPy arrays.
 
-        A parameter that has several names is one array under all of them.
+        A parameter that has several names is one array under all of them. Raises ValueError that lists
+        what has no form as an array.
         """
         tensors = self._tensors()
         return nest_state(with_ties(tensors, _as_arrays(tensors, where=f"{type(self).__name__}.get_state")))
