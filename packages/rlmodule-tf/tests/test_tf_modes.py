@@ -170,3 +170,93 @@ def test_a_train_forward_inside_another_layer_leaves_that_layers_mode() -> None:
 
     assert 0.2 < seen[0] < 0.8
     assert float(tf.reduce_min(after)) == 1.0
+
+
+class Norm(TfRLModule):
+    """Drops and normalises: both differ in training."""
+
+    def __init__(self, config: RLModuleConfig) -> None:
+        super().__init__(config)
+        self.norm = keras.layers.BatchNormalization()
+        self.drop = keras.layers.Dropout(0.5)
+
+    def _forward_exploration(self, batch: Any) -> Any:
+        if batch.get("fail") is not None:
+            raise OwnError(1, 2)
+        return {"action_dist": TfCategorical(self.drop(self.norm(batch["obs"])))}
+
+    _forward_inference = _forward_exploration
+
+
+def refers_to(target: Any, phase: str, batch_of: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """What a loss does with a reference network, and then with a layer of its own."""
+    own = keras.layers.Dropout(0.5)
+
+    def forward(obs: Any) -> Any:
+        try:
+            reference = getattr(target, f"forward_{phase}")(batch_of(obs))["action_dist"].inputs
+        except OwnError:
+            reference = obs
+        return reference, own(tf.ones_like(obs))
+
+    return forward
+
+
+class Learning(TfRLModule):
+    """Calls a function in its train forward."""
+
+    def __init__(self, forward: Callable[[Any], Any]) -> None:
+        super().__init__(CONFIG)
+        self.drop = keras.layers.Dropout(0.5)
+        self.forward = forward
+
+    def _forward_train(self, batch: Any) -> Any:
+        reference, after = self.forward(batch["obs"])
+        return {"action_dist": TfCategorical(reference), "after": after}
+
+    def _forward_exploration(self, batch: Any) -> Any:
+        return {"action_dist": TfCategorical(batch["obs"])}
+
+    _forward_inference = _forward_exploration
+
+
+def in_a_train_forward(forward: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    module = Learning(forward)
+
+    def run(obs: Any) -> Any:
+        output = module.forward_train({"obs": obs})
+        return output["action_dist"].inputs, output["after"]
+
+    return run
+
+
+def in_a_layer(forward: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    class Outer(keras.layers.Layer):  # type: ignore[misc]  # untyped
+        def call(self, x: Any) -> Any:
+            return forward(x)
+
+    layer = Outer()
+    return lambda obs: layer(obs, training=True)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("phase", ["exploration", "inference"])
+@pytest.mark.parametrize("around", [in_a_train_forward, in_a_layer])
+def test_a_network_that_acts_inside_training_is_in_inference_mode_and_the_training_goes_on_after_it(
+    around: Callable[[Any], Any], phase: str, compiled: bool, fails: bool
+) -> None:
+    target = Norm(CONFIG)
+    weights = flatten_state(target.get_state())
+    obs = 3.0 * tf.ones([64, 4])
+    expected = getattr(target, f"forward_{phase}")({"obs": obs})["action_dist"].inputs
+    forward = refers_to(target, phase, lambda obs: {"obs": obs, **({"fail": obs} if fails else {})})
+    run = around(forward)
+
+    reference, after = (tf.function(run) if compiled else run)(obs)
+
+    tf.debugging.assert_equal(reference, obs if fails else expected)
+    assert 0.2 < float(tf.reduce_mean(tf.cast(after != 0, tf.float32))) < 0.8
+    now = flatten_state(target.get_state())
+    assert all((now[name] == array).all() for name, array in weights.items())
+    assert kept(target, "inference") == 1.0

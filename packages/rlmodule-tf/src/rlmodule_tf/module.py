@@ -28,7 +28,7 @@ from rlmodule_tf._variables import (
 from rlmodule_tf.arrays import as_array, dtypes_of
 from rlmodule_tf.bridge import could_record, no_grad, to_tensors
 from rlmodule_tf.distributions.native import _SampleLogProbEntropy
-from rlmodule_tf.modes import _Contents, _in_train_mode, _modes_matter
+from rlmodule_tf.modes import _Contents, _in_inference_mode, _in_train_mode, _modes_matter, _training_context
 
 executing_eagerly = tf.executing_eagerly  # each look-up in `tf`, a lazy module, takes a while
 
@@ -135,14 +135,14 @@ class TfRLModule(_OwnsVariables, RLModule):
             return self._forward_train(batch, **kwargs)
 
     def _run_exploration(self, batch: Batch, **kwargs: Any) -> Output:
-        if executing_eagerly() and not could_record():
+        if executing_eagerly() and not could_record() and _training_context() is None:
             return self._forward_exploration(batch, **kwargs) if kwargs else self._forward_exploration(batch)
-        return _without_recording(self._forward_exploration, batch, kwargs)
+        return _as_acting(self._forward_exploration, batch, kwargs)
 
     def _run_inference(self, batch: Batch, **kwargs: Any) -> Output:
-        if executing_eagerly() and not could_record():
+        if executing_eagerly() and not could_record() and _training_context() is None:
             return self._forward_inference(batch, **kwargs) if kwargs else self._forward_inference(batch)
-        return _without_recording(self._forward_inference, batch, kwargs)
+        return _as_acting(self._forward_inference, batch, kwargs)
 
     @property
     def device(self) -> str:
@@ -210,13 +210,14 @@ def _finalized(owner: object) -> Iterator[list[Any]]:
             changed.append(layer)
 
 
-def _without_recording(forward: Callable[..., Output], batch: Batch, kwargs: dict[str, Any]) -> Output:
-    """Run a forward without gradient where a tape may record, or while a graph is traced."""
-    if executing_eagerly():
-        with no_grad():
-            return forward(batch, **kwargs)
-    output: Output = _without_gradient(forward(batch, **kwargs))
-    return output
+def _as_acting(forward: Callable[..., Output], batch: Batch, kwargs: dict[str, Any]) -> Output:
+    """Run a forward in inference mode and without gradient inside of what trains, records or is traced."""
+    with _in_inference_mode():
+        if executing_eagerly():
+            with no_grad():
+                return forward(batch, **kwargs)
+        output: Output = _without_gradient(forward(batch, **kwargs))
+        return output
 
 
 def _without_gradient(value: Any) -> Any:
