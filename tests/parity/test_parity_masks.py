@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
+from rlmodule_core import distribution_config
+
 DTYPES = [np.float32, np.float64]
 MASK = np.array([True, False, True, False, False])
 
@@ -145,3 +147,62 @@ def test_actions_that_are_no_integers_are_refused_by_their_dtype(backend: Any, d
             )
     choice = backend.make(spaces.Discrete(2), logits[:, :2])
     assert np.isfinite(backend.arrays(choice.logp(backend.tensors(np.array([True, False]))))).all()
+
+
+MANY: dict[str, tuple[Any, Any]] = {
+    "a choice": (spaces.Discrete(3), lambda i: np.full(1, i)),
+    "choices": (spaces.MultiDiscrete([3] * 4), lambda i: np.full((1, 4), i)),
+    "unequal choices": (spaces.MultiDiscrete([3, 2, 4, 3]), lambda i: np.full((1, 4), i)),
+    "a nest": (
+        spaces.Dict({key: spaces.Discrete(3) for key in "abcd"}),
+        lambda i: {key: np.full(1, i) for key in "abcd"},
+    ),
+    "choices in a nest": (
+        spaces.Tuple([spaces.MultiDiscrete([3, 3]), spaces.Discrete(3), spaces.Discrete(3)]),
+        lambda i: (np.full((1, 2), i), np.full(1, i), np.full(1, i)),
+    ),
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float16, *DTYPES])
+@pytest.mark.parametrize(("space", "value"), MANY.values(), ids=MANY)
+def test_log_probabilities_of_several_masked_actions_at_once_are_finite_and_have_a_ratio(
+    backend: Any, space: Any, value: Any, dtype: Any
+) -> None:
+    size = distribution_config(space).input_dim
+    logits = np.random.default_rng(0).normal(size=(1, size)).astype(dtype)
+    allowed = np.ones((1, size), bool)
+    sizes = space.nvec if isinstance(space, spaces.MultiDiscrete) else [3] * (size // 3)
+    allowed[:, np.cumsum(sizes) - sizes] = False  # the first class of each
+    given = backend.tensors(value(0))
+
+    def logp(x: Any) -> Any:
+        masked = backend.package.mask_logits(x, backend.tensors(allowed))
+        return backend.make(space, logits).with_inputs(masked).logp(given)
+
+    old = backend.arrays(logp(backend.tensors(logits)))
+    new = backend.arrays(logp(backend.tensors(logits + dtype(0.25))))
+
+    assert (old < -1e4).all()
+    assert np.isfinite(old).all()
+    assert np.isfinite(np.exp((new - old).astype(np.float64))).all()
+    np.testing.assert_array_equal(np.exp(backend.arrays(logp(backend.tensors(logits))) - old), 1.0)
+    if backend.name != "numpy":
+        assert np.isfinite(backend.gradient(logp, logits)).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("components", [3, 1000])
+def test_sums_over_a_batch_of_masked_actions_are_finite(backend: Any, dtype: Any, components: int) -> None:
+    space = spaces.MultiDiscrete([2] * components)
+    rows = np.zeros((100, 2 * components), dtype)
+    mask = np.tile([False, True], (100, components))
+    p = backend.make(
+        space, backend.arrays(backend.package.mask_logits(backend.tensors(rows), backend.tensors(mask)))
+    )
+
+    logp = backend.arrays(p.logp(backend.tensors(np.zeros((100, components), np.int64))))
+
+    assert (logp < -1e18).all()
+    assert np.isfinite(logp.sum())
+    np.testing.assert_array_equal(np.exp(logp), 0.0)

@@ -34,12 +34,16 @@ def lowest_logp(largest: float) -> float:
 
 
 def forbidding_logits(lowest: float) -> tuple[float, float]:
-    """Return the logit of a forbidden class, and the least that an allowed one keeps.
+    """Return the logit of a forbidden class, and the least of an allowed one, for a dtype's lowest number.
 
-    Half of the dtype's lowest number: the log-probability is that less the normalizer, and finite in half
-    precision too as long as no logit is above the other half.
+    The log-probability of a forbidden class is about that logit. It leaves room for sums of them, over
+    components and over a batch, and for five in half precision, which has less.
+
+    >>> forbidding_logits(-3.4e38) == (-(2.0**64), -(2.0**63))
+    True
     """
-    return lowest / 2, lowest / 4
+    forbidden = max(-(2.0**64), lowest / 6)
+    return forbidden, forbidden / 2
 
 
 class AffineMap(NamedTuple):

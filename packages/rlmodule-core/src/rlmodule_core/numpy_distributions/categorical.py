@@ -18,9 +18,9 @@ TINY = np.finfo(np.float64).tiny
 def mask_logits(logits: Array, mask: Array) -> Array:
     """Return logits that forbid what `mask` does not allow; both are `[*batch, n]`.
 
-    A forbidden class has half of the dtype's lowest number, so that the result alone gives the same
-    distribution again: it is never drawn and never the mode, its log-probability is finite, and what is
-    allowed keeps its proportions.
+    A forbidden class has a logit of -2^64 (in half precision -1.1e4), so that the result alone gives the
+    same distribution again: it is never drawn and never the mode, its log-probability and sums of such are
+    finite, and what is allowed keeps its proportions.
     Where nothing is allowed all classes are, equally likely: a compiled graph cannot raise an error.
     Raises ValueError unless both have one shape.
     """

@@ -18,9 +18,9 @@ from rlmodule_tf.distributions.deterministic import TfDeterministic
 def mask_logits(logits: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
     """Return logits that forbid what `mask` does not allow; both are `[*batch, n]`.
 
-    A forbidden class has half of the dtype's lowest number, so that the result alone gives the same
-    distribution again: it is never drawn and never the mode, its log-probability is finite, and what is
-    allowed keeps its proportions.
+    A forbidden class has a logit of -2^64 (in half precision -1.1e4), so that the result alone gives the
+    same distribution again: it is never drawn and never the mode, its log-probability and sums of such are
+    finite, and what is allowed keeps its proportions.
     Where nothing is allowed all classes are, equally likely: a compiled graph cannot raise an error.
     Raises ValueError unless both have one shape.
     """
@@ -28,7 +28,7 @@ def mask_logits(logits: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
         raise ValueError(
             f"mask_logits: expected a mask of shape {list(logits.shape)}, got {list(mask.shape)}"
         )
-    forbidden, least = forbidding_logits(logits.dtype.min)  # NumPy's, as TensorFlow wants them
+    forbidden, least = forbidding_logits(float(logits.dtype.min))
     # also a logit of -inf stays above what is forbidden
     return tf.where(tf.cast(mask, tf.bool), tf.maximum(logits, least), tf.cast(forbidden, logits.dtype))
 
