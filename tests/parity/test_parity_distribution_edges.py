@@ -227,6 +227,64 @@ def test_squashed_draws_are_the_map_of_normal_ones_and_stay_within_the_bounds(
     assert close(middle.mean(), normal_u.cdf(1) - normal_u.cdf(-1))
 
 
+def odd_box() -> spaces.Box:
+    """Bounds at which a map to them is rounded, to beyond them for some: 0.1 + 0.2 is not 0.3."""
+    ends = np.sort(np.random.default_rng(0).normal(size=(2, 200)), axis=0)
+    low = np.concatenate([[0.1, -0.1, 0.7, -3e38], ends[0]]).astype(np.float32)
+    high = np.concatenate([[0.3, 0.3, 0.9, 3e38], ends[1]]).astype(np.float32)
+    return spaces.Box(low, high)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("mean", [-1e4, -9.0, 9.0, 1e4])
+def test_squashed_values_at_extreme_means_are_within_the_bounds_and_reach_them(
+    backend: Any, mean: float, dtype: Any
+) -> None:
+    box = odd_box()
+    rows = np.full((3, 2 * box.shape[0]), mean, dtype)
+    rows[:, box.shape[0] :] = -3.0  # the log-stds
+    p = backend.make(box, rows, squash=True)
+    values = [backend.draw(p, seed=0), backend.arrays(p.to_deterministic().sample())]
+    if backend.name != "numpy":
+        values.append(backend.arrays(p.rsample()))
+
+    for value in values:
+        assert value.dtype == dtype
+        assert (value >= box.low).all()
+        assert (value <= box.high).all()
+        end, other = (box.low, box.high) if mean < 0 else (box.high, box.low)
+        assert (np.abs(value / 2 - end / 2) <= 1e-5 * np.abs(end / 2 - other / 2) + 1e-6 * np.abs(end)).all()
+    assert np.isfinite(backend.arrays(p.logp(backend.tensors(values[0])))).all()
+
+
+@pytest.mark.parametrize("bounds", [(0.1, 0.3), (-3e38, 3e38)])
+@pytest.mark.parametrize("mean", [-1e4, 1e4])
+def test_squashed_values_between_two_bounds_for_all_components_are_within_them(
+    backend: Any, mean: float, bounds: tuple[float, float]
+) -> None:
+    low, high = (np.float32(bound) for bound in bounds)
+    p = backend.make(spaces.Box(low, high, (2,)), np.array([[mean, mean, 0.0, 0.0]], np.float32), squash=True)
+
+    drawn = backend.draw(p, seed=0)
+
+    assert drawn.tolist() == [[float(low if mean < 0 else high)] * 2]
+
+
+def test_a_squashed_value_that_was_not_drawn_last_has_its_own_density(backends: Any) -> None:
+    row = np.array([[0.3, -1.0, -0.5, 0.2]] * 5)
+    for name in ("torch", "tf"):
+        backend = backends[name]
+        p = backend.cls("SquashedGaussian")(backend.tensors(row))
+        first = p.rsample()
+        last = p.rsample()
+        other = backend.tensors(np.linspace(-0.9, 0.9, 10).reshape(5, 2))
+
+        for value in (first, other):
+            expected = p.with_inputs(p.inputs).logp(value)  # knows of no draw
+            np.testing.assert_array_equal(backend.arrays(p.logp(value)), backend.arrays(expected))
+        assert not np.allclose(backend.arrays(p.logp(first)), backend.arrays(p.logp(last)))
+
+
 # --- which draws carry a gradient -------------------------------------------------------------
 
 
