@@ -8,7 +8,10 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from workload import Measurement, Run
+
 HERE = Path(__file__).parent
+PATIENCE_S = 900  # for one measured run
 STAMP = "installed.txt"  # written last, so an environment that has it is whole
 
 
@@ -33,6 +36,17 @@ SB3 = Peer(
     # torch as in our own environment, to compare the libraries and not two versions of torch
     requirements=("stable-baselines3==2.9.2", "torch==2.13.0", "gymnasium==1.4.0", "numpy==2.4.6"),
 )
+
+SAMPLE_FACTORY = Peer(
+    name="sample_factory",
+    title="Sample Factory 2.1.1",
+    script="run_sample_factory.py",
+    requirements=("sample-factory==2.1.1", "torch==2.13.0"),  # it holds gymnasium and NumPy back
+)
+
+
+class BenchmarkError(RuntimeError):
+    """A measured process that failed; the message is the end of what it said."""
 
 
 def peer_python(peer: Peer) -> Path:
@@ -64,3 +78,25 @@ def _run(command: list[str], peer: Peer) -> None:
 def peer_environment() -> dict[str, str]:
     """Return this process's environment variables without what would lead a peer to our packages."""
     return {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
+
+
+def measured(title: str, python: Path, script: str, run: Run, environment: dict[str, str]) -> Measurement:
+    """Run one side in a process of its own and report it in one line. Raises BenchmarkError."""
+    command = [str(python), str(HERE / script), *run.arguments()]
+    try:
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            timeout=PATIENCE_S,
+        )
+    except subprocess.TimeoutExpired as error:  # a peer whose learner died may wait for it for ever
+        raise BenchmarkError(f"{title} did not end within {PATIENCE_S} s") from error
+    if done.returncode:
+        said = "\n".join(f"  {line}" for line in done.stderr.strip().splitlines()[-12:])
+        raise BenchmarkError(f"{title} failed (exit status {done.returncode}):\n{said}")
+    measurement = Measurement.from_json(done.stdout.splitlines()[-1])
+    print(f"  round {run.seed + 1}: {title:28} {measurement.steps_per_second:8,.0f} steps/s", flush=True)
+    return measurement

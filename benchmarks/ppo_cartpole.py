@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import argparse
 import os
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 
-from peers import SB3, Peer, PeerError, peer_environment, peer_python
+from peers import SB3, BenchmarkError, Peer, PeerError, measured, peer_environment, peer_python
 from workload import (
     BATCH_SIZE,
     ENV_ID,
@@ -32,12 +31,7 @@ from workload import (
     Run,
 )
 
-HERE = Path(__file__).parent
 OURS = "rlmodule-algos"
-
-
-class BenchmarkError(RuntimeError):
-    """A measured process that failed; the message is the end of what it said."""
 
 
 def main() -> None:
@@ -86,21 +80,6 @@ def parse_options() -> argparse.Namespace:
         if getattr(options, name) < 1:
             parser.error(f"--{name} must be at least 1, got {getattr(options, name)}")
     return options
-
-
-def measured(title: str, python: Path, script: str, run: Run, environment: dict[str, str]) -> Measurement:
-    """Run one side in a process of its own and report it in one line."""
-    command = [str(python), str(HERE / script), *run.arguments()]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
-    if done.returncode:
-        said = "\n".join(f"  {line}" for line in done.stderr.strip().splitlines()[-12:])
-        raise BenchmarkError(f"{title} failed (exit status {done.returncode}):\n{said}")
-    measurement = Measurement.from_json(done.stdout.splitlines()[-1])
-    print(
-        f"  pair {run.seed + 1}: {title:24} {measurement.steps_per_second:8,.0f} steps/s",
-        flush=True,
-    )
-    return measurement
 
 
 def table(ours: Sequence[Measurement], theirs: Sequence[Measurement], peer: Peer | None) -> list[str]:

@@ -93,23 +93,54 @@ class Meter:
         return Measurement(self.steps, seconds, cpu_seconds, peak_rss_mb(), episode_return, stages or {})
 
 
+class StepMeter:
+    """Takes the time from the first update after the warm-up to the last one."""
+
+    def __init__(self, warmup_steps: int) -> None:
+        self._warmup_steps = warmup_steps
+        self._begin: tuple[int, float, float] | None = None
+        self._end = (0, math.nan, math.nan)  # env steps, wall, CPU
+
+    def learned(self, total_steps: int) -> None:
+        """Note that so many env steps were learned from by now."""
+        self._end = (total_steps, perf_counter(), process_time())
+        if self._begin is None and total_steps >= self._warmup_steps:
+            self._begin = self._end
+
+    @property
+    def steps(self) -> int:
+        """Env steps measured so far."""
+        return 0 if self._begin is None else self._end[0] - self._begin[0]
+
+    def measurement(self, *, episode_return: float) -> Measurement:
+        """Return what was measured; the CPU time and the memory are those of this process alone."""
+        if self._begin is None:
+            raise RuntimeError(f"{self._end[0]} steps are fewer than the warm-up's {self._warmup_steps}")
+        seconds, cpu_seconds = (
+            end - begin for begin, end in zip(self._begin[1:], self._end[1:], strict=True)
+        )
+        return Measurement(self.steps, seconds, cpu_seconds, peak_rss_mb(), episode_return)
+
+
 @dataclass(frozen=True)
 class Run:
     """What a measured process is asked for."""
 
     steps: int  # to measure; the warm-up comes on top
     seed: int
+    algorithm: str = "ppo"
 
     def arguments(self) -> list[str]:
         """Return the command line that `from_command_line` reads."""
-        return ["--steps", str(self.steps), "--seed", str(self.seed)]
+        return ["--steps", str(self.steps), "--seed", str(self.seed), "--algorithm", self.algorithm]
 
     @staticmethod
     def from_command_line() -> Run:
         """Return what the parent process asked for."""
-        parser = argparse.ArgumentParser(description="One side of benchmarks/ppo_cartpole.py.")
+        parser = argparse.ArgumentParser(description="One side of a benchmark of this folder.")
         parser.add_argument("--steps", type=int, required=True)
         parser.add_argument("--seed", type=int, required=True)
+        parser.add_argument("--algorithm", choices=("ppo", "impala", "appo"), required=True)
         return Run(**vars(parser.parse_args()))
 
 
