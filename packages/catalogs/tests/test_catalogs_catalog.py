@@ -215,5 +215,5 @@ def test_configs_are_frozen_data_that_knows_no_framework() -> None:
 
     with pytest.raises(FrozenInstanceError):
         config.hidden = ()  # type: ignore[attr-defined]
-    with pytest.raises(ImportError, match="rlmodule-nowhere"):
+    with pytest.raises(ImportError, match="rlmodule_nowhere, which is not there"):
         config.build("nowhere")

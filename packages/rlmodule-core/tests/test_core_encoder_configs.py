@@ -201,5 +201,5 @@ def test_a_leaf_is_found_by_its_path(obs: Any, path: Any, leaf: Any) -> None:
     ids=lambda value: type(value).__name__,
 )
 def test_a_framework_that_is_not_there_is_named_when_layers_are_asked_for(config: Any) -> None:
-    with pytest.raises(ImportError, match="rlmodule-nowhere"):
+    with pytest.raises(ImportError, match="rlmodule_nowhere, which is not there"):
         config.build("nowhere")

@@ -128,7 +128,7 @@ MISTAKES: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: MultiAgentRLModule.from_checkpoint("nowhere", module_classes=Mine),  # type: ignore[arg-type]
         r"module_classes: expected \{module id: class\}, got <class ",
     ),
-    "an id that is no str": (lambda: many({1: recipe()}), "but 1 is SingleAgentRLModuleSpec"),
+    "an id that is no str": (lambda: many({1: recipe()}), "module id 1: expected a str, got int"),
     "a list of recipes": (lambda: many([recipe()]), r"SingleAgentRLModuleSpec\}, got list"),
     "one recipe without an id": (lambda: many(recipe()), "got SingleAgentRLModuleSpec"),
     "a build that sets a module": (lambda: filled_with(Mine()), "to {module id: module}, got Mine"),
