@@ -1,4 +1,4 @@
-"""TensorFlow traces each function for the first sizes it sees, once more for any sizes, and never again."""
+"""TensorFlow traces each function once, for batches of any size."""
 
 from __future__ import annotations
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -29,6 +28,7 @@ from rlmodule_algos.execution.messages import Delivery, Request, Snapshot
 from rlmodule_algos.execution.ray_surroundings import (
     environment,
     loopback_only,
+    make_sure_of_the_end,
     require_answer,
     short_folder,
     sigterm_kept,
@@ -136,9 +136,8 @@ class RayActors:
         """End an actor. On a Ray of our own also one that was stopped and cannot obey."""
         if self._session is not None and self._session.alive:
             ray.kill(process.handle)
-            if pid is not None and self._folder is not None and ray_watchdog.is_marked(pid, self._folder):
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+            if pid is not None and self._folder is not None:
+                make_sure_of_the_end(pid, self._folder)
 
     def _require_ray(self) -> None:
         """Raise RuntimeError where Ray is gone: Ray would start another, which others could reach."""

@@ -1,4 +1,4 @@
-"""What surrounds the start of a Ray: variables, signals, addresses and folders."""
+"""What surrounds the start and the end of Ray's processes: variables, signals, addresses and folders."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ import socket
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from time import monotonic, sleep
 from types import ModuleType
 
+from rlmodule_algos.execution import ray_watchdog
 from rlmodule_algos.settings import ConfigError
 
 ANSWER_S = 10.0  # to wait for a cluster to accept a connection
+OBEY_S = 1.0  # to wait for a process that Ray was told to end
 
 
 @contextmanager
@@ -77,3 +80,17 @@ def short_folder() -> str:
     """Return a folder for temporary files whose path leaves room: that of a socket has 107 letters."""
     usual = tempfile.gettempdir()
     return usual if len(usual) <= 16 or not Path("/tmp").is_dir() else "/tmp"
+
+
+def make_sure_of_the_end(pid: int, folder: str) -> None:
+    """Kill a process of a private Ray that does not obey.
+
+    Not at once: Ray tells the user of a worker that died before it had told it to.
+    """
+    end = monotonic() + OBEY_S
+    while ray_watchdog.is_marked(pid, folder):
+        if monotonic() > end:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            return
+        sleep(0.01)
