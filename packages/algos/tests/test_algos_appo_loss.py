@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pytest
 import torch
 
+from loss_checks import check_gradient, check_padding
 from rlmodule_algos.appo.loss_torch import appo_loss
 from rlmodule_algos.impala.loss_torch import impala_loss
 
@@ -74,29 +75,11 @@ def test_the_loss_equals_the_clipped_objective_row_by_row(rho: float) -> None:
 
 @pytest.mark.parametrize("wrt", ["logp", "values", "entropy", "kl"])
 def test_the_gradient_equals_finite_differences(wrt: str) -> None:
-    given = columns(N=16, seed=1)
-    _, tensors = torch_loss(given)
-    slope = np.zeros(16)
-    for n in range(16):
-        step = np.zeros(16)
-        step[n] = 1e-6
-        up, down = (reference({**given, wrt: given[wrt] + sign * step}) for sign in (1, -1))
-        slope[n] = (up - down) / 2e-6
-
-    np.testing.assert_allclose(tensors[wrt].grad.numpy(), slope, rtol=1e-4, atol=1e-8)
+    check_gradient(reference, torch_loss, columns(N=16, seed=1), wrt)
 
 
 def test_padding_that_holds_nan_changes_neither_loss_nor_gradient() -> None:
-    given = columns(N=12, seed=2)
-    mask = np.arange(12) < 7
-    short, short_tensors = torch_loss({name: column[:7] for name, column in given.items()})
-
-    long, long_tensors = torch_loss({n: np.where(mask, c, np.nan) for n, c in given.items()}, mask)
-
-    np.testing.assert_allclose(long.total_loss.item(), short.total_loss.item(), rtol=1e-12)
-    gradient = long_tensors["logp"].grad.numpy()
-    np.testing.assert_allclose(gradient[:7], short_tensors["logp"].grad.numpy(), rtol=1e-12)
-    assert not gradient[7:].any()
+    check_padding(torch_loss, columns(N=12, seed=2), real=7)
 
 
 def test_where_the_three_policies_are_one_the_gradient_is_impalas() -> None:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pytest
 import torch
 
+from loss_checks import check_gradient, check_padding
 from rlmodule_algos.learning import adapted_kl_coefficient
 from rlmodule_algos.ppo.loss_torch import ppo_loss, value_error
 
@@ -58,7 +59,9 @@ def torch_loss(given: dict[str, Array], mask: npt.NDArray[np.bool_] | None = Non
         name: torch.tensor(column, requires_grad=True) for name, column in given.items()
     }
     row_mask = None if mask is None else torch.tensor(mask)
-    return ppo_loss(**tensors, mask=row_mask, **{**SETTINGS, **settings}), tensors
+    loss = ppo_loss(**tensors, mask=row_mask, **{**SETTINGS, **settings})
+    loss.total_loss.backward()
+    return loss, tensors
 
 
 @pytest.mark.parametrize("mode", ["none", "error", "value"])
@@ -72,33 +75,11 @@ def test_the_loss_equals_the_papers_objective_row_by_row(mode: str) -> None:
 
 @pytest.mark.parametrize("wrt", ["logp", "values", "entropy", "kl"])
 def test_the_gradient_equals_finite_differences(wrt: str) -> None:
-    given = columns(N=16, seed=1)
-    loss, tensors = torch_loss(given)
-    loss.total_loss.backward()
-    slope = np.zeros(16)
-    for n in range(16):
-        step = np.zeros(16)
-        step[n] = 1e-6
-        up, down = (reference({**given, wrt: given[wrt] + sign * step}) for sign in (1, -1))
-        slope[n] = (up - down) / 2e-6
-
-    np.testing.assert_allclose(tensors[wrt].grad.numpy(), slope, rtol=1e-4, atol=1e-8)
+    check_gradient(reference, torch_loss, columns(N=16, seed=1), wrt)
 
 
 def test_padding_that_holds_nan_changes_neither_loss_nor_gradient() -> None:
-    given = columns(N=12, seed=2)
-    mask = np.arange(12) < 7
-    padded = {name: np.where(mask, column, np.nan) for name, column in given.items()}
-    short, short_tensors = torch_loss({name: column[:7] for name, column in given.items()})
-    short.total_loss.backward()
-
-    long, long_tensors = torch_loss(padded, mask)
-    long.total_loss.backward()
-
-    np.testing.assert_allclose(long.total_loss.item(), short.total_loss.item(), rtol=1e-12)
-    gradient = long_tensors["logp"].grad.numpy()
-    np.testing.assert_allclose(gradient[:7], short_tensors["logp"].grad.numpy(), rtol=1e-12)
-    assert not gradient[7:].any()
+    check_padding(torch_loss, columns(N=12, seed=2), real=7)
 
 
 def test_beyond_the_clip_in_the_advantages_direction_nothing_is_learned() -> None:
@@ -106,7 +87,6 @@ def test_beyond_the_clip_in_the_advantages_direction_nothing_is_learned() -> Non
     given["advantages"] = np.array([1.0, -1.0, 1.0, -1.0])
     given["logp"] = given["old_logp"] + np.array([0.5, -0.5, -0.5, 0.5])  # ratios 1.65, .61, .61, 1.65
     loss, tensors = torch_loss(given)
-    loss.total_loss.backward()
 
     gradient = tensors["logp"].grad.numpy()
     assert not gradient[:2].any()  # already better than the clip allows
