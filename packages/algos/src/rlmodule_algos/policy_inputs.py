@@ -10,7 +10,7 @@ import numpy.typing as npt
 from gymnasium import spaces
 
 from rlmodule_core.nest import Nest, leaves_with_paths, map_nest, matching_leaves, unflatten
-from rlmodule_core.spaces import leaf_shape
+from rlmodule_core.spaces import leaf_shape, nest_of_spaces
 
 Array = npt.NDArray[Any]
 
@@ -36,7 +36,7 @@ def _checked(
 ) -> Nest:
     if space is None:
         return map_nest(np.asarray, given)
-    nested = _nest_of(space)
+    nested = nest_of_spaces(space)
     try:
         parts = matching_leaves(nested, given)
     except ValueError as error:
@@ -54,16 +54,6 @@ def _checked(
     if problems:
         raise ValueError(f"{where}: {'; '.join(problems)}")
     return unflatten(nested, parts)
-
-
-def _nest_of(space: gym.Space[Any]) -> Nest:
-    """Return the spaces that hold arrays, nested as their samples are."""
-    match space:
-        case spaces.Dict():
-            return {key: _nest_of(child) for key, child in space.spaces.items()}
-        case spaces.Tuple():
-            return tuple(_nest_of(child) for child in space.spaces)
-    return space
 
 
 def _shape_problem(array: Array, expected: tuple[int | str, ...]) -> str | None:

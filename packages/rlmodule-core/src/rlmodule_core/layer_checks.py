@@ -7,13 +7,12 @@ from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
-from gymnasium import spaces
 from gymnasium.vector.utils import create_empty_array
 
 from rlmodule_core.columns import Columns
 from rlmodule_core.module import State
-from rlmodule_core.nest import Nest, map_nest
-from rlmodule_core.spaces import leaf_shape
+from rlmodule_core.nest import Nest, leaves, map_nest
+from rlmodule_core.spaces import leaf_shape, nest_of_spaces
 from rlmodule_specs.wording import safe_repr
 
 
@@ -46,7 +45,7 @@ def example_batch(space: gym.Space[Any] | None, state: State, to_tensors: Callab
 
     None if there is no space, or one whose samples are no arrays.
     """
-    if space is None or not _holds_arrays(space):
+    if space is None or any(leaf_shape(leaf) is None for leaf in leaves(nest_of_spaces(space))):
         return None
     obs = create_empty_array(space, n=1, fn=np.zeros)
     if not state:
@@ -97,12 +96,3 @@ def _text(error: Exception) -> str:
 
 def _batched(array: Any) -> Any:
     return np.asarray(array)[None]
-
-
-def _holds_arrays(space: gym.Space[Any]) -> bool:
-    match space:
-        case spaces.Dict(spaces=parts):
-            return all(map(_holds_arrays, parts.values()))
-        case spaces.Tuple(spaces=parts):
-            return all(map(_holds_arrays, parts))
-    return leaf_shape(space) is not None

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias, TypeVar
 
+import numpy as np
 import tree
 
 Nest: TypeAlias = Any  # recursive types over foreign tensors cannot be written precisely
@@ -33,6 +34,15 @@ def leaves(nest: Nest) -> list[Any]:
 def unflatten(structure: Nest, flat: Sequence[Any]) -> Nest:
     """Put leaves back into a structure; the inverse of `leaves`."""
     return tree.unflatten_as(structure, flat)
+
+
+def concatenated(nests: Sequence[Nest]) -> Nest:
+    """Return the rows of at least one nest of NumPy arrays `[N, ...]`, one after the other.
+
+    >>> concatenated([{"a": np.zeros(1)}, {"a": np.ones(2)}])
+    {'a': array([0., 1., 1.])}
+    """
+    return map_nest(lambda *arrays: np.concatenate(arrays), *nests)
 
 
 def leaves_with_paths(nest: Nest) -> Iterable[tuple[str, Any]]:

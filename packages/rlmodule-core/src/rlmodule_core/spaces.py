@@ -11,6 +11,7 @@ import numpy as np
 from gymnasium import spaces
 
 from rlmodule_core.json_values import Json
+from rlmodule_core.nest import Nest
 from rlmodule_specs import SpecType, TensorSpec
 
 
@@ -27,6 +28,20 @@ def leaf_shape(space: gym.Space[Any]) -> tuple[int, ...] | None:
         case spaces.Box() | spaces.Discrete() | spaces.MultiDiscrete() | spaces.MultiBinary():
             return tuple(space.shape or ())
     return None
+
+
+def nest_of_spaces(space: gym.Space[Any]) -> Nest:
+    """Return the spaces that are no Dict and no Tuple, nested as their samples are.
+
+    >>> nest_of_spaces(spaces.Dict({"a": spaces.Tuple([spaces.Discrete(2)])}))
+    {'a': (Discrete(2),)}
+    """
+    match space:
+        case spaces.Dict():
+            return {key: nest_of_spaces(child) for key, child in space.spaces.items()}
+        case spaces.Tuple():
+            return tuple(nest_of_spaces(child) for child in space.spaces)
+    return space
 
 
 def spec_from_space(space: gym.Space[Any], *, framework: str | None = None) -> SpecType:

@@ -17,7 +17,7 @@ from rlmodule_algos.batching.fragment import Fragment, IntArray
 from rlmodule_algos.batching.sequences import SequenceIndex
 from rlmodule_algos.returns import gae
 from rlmodule_core import Columns
-from rlmodule_core.nest import Nest, map_nest
+from rlmodule_core.nest import Nest, concatenated, map_nest
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -99,7 +99,4 @@ def join_batches(batches: Sequence[dict[str, Nest]]) -> dict[str, Nest]:
     """Return the rows of all batches, one after the other; a single batch comes back as it is."""
     if len(batches) == 1:
         return batches[0]
-    return {
-        name: map_nest(lambda *parts: np.concatenate(parts), *(batch[name] for batch in batches))
-        for name in batches[0]
-    }
+    return {name: concatenated([batch[name] for batch in batches]) for name in batches[0]}

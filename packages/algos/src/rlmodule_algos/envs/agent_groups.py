@@ -12,7 +12,7 @@ import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 
-from rlmodule_core.nest import Nest, map_nest
+from rlmodule_core.nest import Nest, concatenated, map_nest
 
 IntArray = npt.NDArray[np.int64]
 Columns: TypeAlias = list[Nest]
@@ -62,9 +62,7 @@ class AgentGroups:
     def columns(self, by_agent: Mapping[str, Nest]) -> Columns:
         """Return columns by agent, `[n, ...]` each, as columns of groups; a group without any is None."""
         return [
-            map_nest(lambda *parts: np.concatenate(parts), *(by_agent[agent] for agent in members))
-            if members[0] in by_agent
-            else None
+            concatenated([by_agent[agent] for agent in members]) if members[0] in by_agent else None
             for members in self.members
         ]
 

@@ -7,9 +7,9 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
-from gymnasium import spaces
 
 from rlmodule_core.nest import Nest, leaves, leaves_with_paths, map_nest, matching_leaves
+from rlmodule_core.spaces import leaf_shape, nest_of_spaces
 
 Array = npt.NDArray[Any]
 
@@ -19,7 +19,7 @@ class Layout:
 
     def __init__(self, space: gym.Space[Any]) -> None:
         """Raise ValueError for a space whose values are no arrays of one shape."""
-        self._one = _zeros(space)
+        self._one = map_nest(_zeros, nest_of_spaces(space))
         self._leaves = leaves(self._one)
 
     def allocate(self, rows: int) -> Nest:
@@ -48,17 +48,14 @@ class Layout:
         return f"value{path and ('' if path.startswith('[') else '.')}{path}"
 
 
-def _zeros(space: gym.Space[Any]) -> Nest:
-    match space:
-        case spaces.Dict():
-            return {key: _zeros(child) for key, child in space.spaces.items()}
-        case spaces.Tuple():
-            return tuple(_zeros(child) for child in space.spaces)
-        case spaces.Box() | spaces.Discrete() | spaces.MultiDiscrete() | spaces.MultiBinary():
-            return np.zeros(space.shape, np.float32 if space.dtype == np.float64 else space.dtype)
-    raise ValueError(
-        f"expected a Box, Discrete, MultiDiscrete, MultiBinary, or a Dict or Tuple of these, got {space}"
-    )
+def _zeros(space: gym.Space[Any]) -> Array:
+    shape = leaf_shape(space)
+    if shape is None:
+        raise ValueError(
+            f"expected a Box, Discrete, MultiDiscrete, MultiBinary, or a Dict or Tuple of these, got {space}"
+        )
+    dtype: npt.DTypeLike | None = np.float32 if space.dtype == np.float64 else space.dtype
+    return np.zeros(shape, dtype)
 
 
 def _kind(array: Array) -> str:

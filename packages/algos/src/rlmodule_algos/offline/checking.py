@@ -13,7 +13,8 @@ from gymnasium import spaces
 from rlmodule_algos.offline.episode import OfflineEpisode
 from rlmodule_algos.offline.errors import require_none
 from rlmodule_core import Columns
-from rlmodule_core.nest import Nest, matching_leaves
+from rlmodule_core.nest import Nest, leaves_with_paths, matching_leaves
+from rlmodule_core.spaces import nest_of_spaces
 
 Array = npt.NDArray[Any]
 Spaces = gym.Space[Any] | Mapping[str, gym.Space[Any]]
@@ -59,39 +60,18 @@ def _problems(episode: OfflineEpisode, observation_space: Any, action_space: Any
 
 
 def _nest_problems(name: str, column: Nest, space: gym.Space[Any], *, bounded: bool) -> list[str]:
-    leaf_spaces = _leaf_spaces(name, space)
+    nested = nest_of_spaces(space)
     try:
-        parts = matching_leaves(_structure(space), column)
+        parts = matching_leaves(nested, column)
     except ValueError as error:
         return [f"{name}{str(error).removeprefix('value')}"]
     problems = []
-    for (path, leaf_space), part in zip(leaf_spaces, parts, strict=True):
+    for (path, leaf_space), part in zip(leaves_with_paths({name: nested}), parts, strict=True):
         if not isinstance(part, np.ndarray):
             problems.append(f"{path}: expected an array, got a {type(part).__name__}")
         elif problem := _leaf_problem(part, leaf_space, bounded=bounded):
             problems.append(f"{path}: {problem}")
     return problems
-
-
-def _structure(space: gym.Space[Any]) -> Nest:
-    match space:
-        case spaces.Dict():
-            return {key: _structure(child) for key, child in space.spaces.items()}
-        case spaces.Tuple():
-            return tuple(_structure(child) for child in space.spaces)
-    return 0
-
-
-def _leaf_spaces(path: str, space: gym.Space[Any]) -> list[tuple[str, gym.Space[Any]]]:
-    """Return the leaves with their paths, in the order of `matching_leaves`."""
-    match space:
-        case spaces.Dict():
-            parts = [_leaf_spaces(f"{path}.{key}", space.spaces[key]) for key in sorted(space.spaces)]
-        case spaces.Tuple():
-            parts = [_leaf_spaces(f"{path}[{at}]", child) for at, child in enumerate(space.spaces)]
-        case _:
-            return [(path, space)]
-    return [leaf for part in parts for leaf in part]
 
 
 def _leaf_problem(array: Array, space: gym.Space[Any], *, bounded: bool) -> str | None:

@@ -32,7 +32,7 @@ from rlmodule_algos.offline.episode import (
 )
 from rlmodule_algos.offline.errors import OfflineDataError, require_none
 from rlmodule_core import Columns
-from rlmodule_core.nest import Nest, leaves_with_paths, map_nest
+from rlmodule_core.nest import Nest, concatenated, leaves_with_paths, map_nest
 
 EPISODE_ID = "episode_id"
 IS_FINAL = "is_final"
@@ -58,7 +58,7 @@ def to_table(episodes: Sequence[OfflineEpisode], ids: Sequence[int]) -> dict[str
         column[~is_final] = np.concatenate(steps)
         return column
 
-    obs = map_nest(lambda *parts: np.concatenate(parts), *(episode.obs for episode in episodes))
+    obs = concatenated([episode.obs for episode in episodes])
     return {
         EPISODE_ID: np.repeat(np.asarray(ids, np.int64), sizes),
         IS_FINAL: is_final,

@@ -18,9 +18,9 @@ from rlmodule_algos.sampling.agents import Acted, Agents
 from rlmodule_algos.sampling.finite import require_finite
 from rlmodule_algos.sampling.recorder import acted
 from rlmodule_algos.sampling.recurrent_state import SequenceMarks
-from rlmodule_algos.sampling.step_log import StepLog, joined
+from rlmodule_algos.sampling.step_log import StepLog
 from rlmodule_core import NumpyDistribution, RLModule
-from rlmodule_core.nest import Nest, leaves, map_nest
+from rlmodule_core.nest import Nest, concatenated, leaves, map_nest
 
 Array = npt.NDArray[Any]
 BoolArray = npt.NDArray[np.bool_]
@@ -96,8 +96,8 @@ class ActLog:
             pairs=pairs,
             last=last,
             complete=until < len(log.rewards),
-            obs=joined([step.obs for step in self._acted]),
-            actions=joined([step.draw.actions for step in self._acted]),
+            obs=concatenated([step.obs for step in self._acted]),
+            actions=concatenated([step.draw.actions for step in self._acted]),
             inputs=np.concatenate(self._inputs),
             distribution=self._acted[-1].draw.distribution,
             rewards=rewards,

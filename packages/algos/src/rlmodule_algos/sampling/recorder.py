@@ -12,7 +12,7 @@ from rlmodule_algos.batching.fragment import without_holes
 from rlmodule_algos.envs import Transition
 from rlmodule_algos.sampling.acting import Draw
 from rlmodule_algos.sampling.recurrent_state import CarriedState, SequenceMarks
-from rlmodule_core.nest import Nest, leaves, map_nest
+from rlmodule_core.nest import Nest, concatenated, leaves, map_nest
 
 Array = npt.NDArray[Any]
 
@@ -83,7 +83,7 @@ class Recorder:
         for column, leaf in zip(self._obs_leaves, leaves(next_obs), strict=True):
             column[steps] = leaf
         if self._final_obs:
-            final_obs = map_nest(lambda *arrays: np.concatenate(arrays), *self._final_obs)
+            final_obs = concatenated(self._final_obs)
             final_index = np.concatenate(self._final_index)
         else:
             final_obs = map_nest(lambda column: column[0, :0], self._obs)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from rlmodule_algos.batching import MAX_SEQ_LEN, SequenceStarts
 from rlmodule_core import RLModule
-from rlmodule_core.nest import Nest, map_nest
+from rlmodule_core.nest import Nest, concatenated, map_nest
 
 Array = npt.NDArray[Any]
 
@@ -93,7 +93,7 @@ class SequenceMarks:
         begins, anew = np.concatenate(self._flags, axis=1)
         return SequenceStarts(
             index=np.concatenate(self._index),
-            state=map_nest(lambda *parts: np.concatenate(parts), *self._states),
+            state=concatenated(self._states),
             begins=begins,
             anew=anew,
             max_len=self._max_len,

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from rlmodule_core.nest import Nest, map_nest
+from rlmodule_core.nest import Nest, concatenated, map_nest
 
 Array = npt.NDArray[Any]
 BoolArray = npt.NDArray[np.bool_]
@@ -98,9 +98,4 @@ class StepLog:
                 keys, seen = found.setdefault(group, ([], []))
                 keys.append(pairs + time * self.rewards.shape[1])
                 seen.append(obs)
-        return {group: (np.concatenate(keys), joined(seen)) for group, (keys, seen) in found.items()}
-
-
-def joined(parts: Sequence[Nest]) -> Nest:
-    """Return the rows of nests `[N, ...]` one after the other."""
-    return map_nest(lambda *arrays: np.concatenate(arrays), *parts)
+        return {group: (np.concatenate(keys), concatenated(seen)) for group, (keys, seen) in found.items()}
