@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import random
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +29,10 @@ from rlmodule_core.testing import RLModuleConformance
 from rlmodule_specs import SpecType
 
 CONFIG = RLModuleConfig(observation_space=spaces.Box(-1, 1, (3,)), action_space=spaces.Discrete(2))
+
+
+def fresh_config() -> RLModuleConfig:
+    return replace(CONFIG, model_config_dict={"scale": 2})
 
 
 class Linear(NumpyRLModule):
@@ -294,6 +300,105 @@ class Deaf(Linear):
         check_same_state({"w": self.w}, state, where="set_state")
 
 
+class Reusing(Linear):
+    """Writes its logits into the same memory each time, as one does to spare an allocation."""
+
+    def __init__(self, config: RLModuleConfig | None = CONFIG) -> None:
+        super().__init__(config)
+        self.buffers: dict[int, Any] = {}
+
+    def _forward_exploration(self, batch: Batch, **kwargs: Any) -> Output:
+        buffer = self.buffers.setdefault(len(batch["obs"]), np.zeros((len(batch["obs"]), 2)))
+        return {"action_dist": NumpyCategorical(np.matmul(batch["obs"], self.w, out=buffer))}
+
+
+class ReusingInTraining(Linear):
+    """Reuses the memory of a column beside the distribution."""
+
+    values = np.zeros(4)
+
+    def _forward_train(self, batch: Batch, **kwargs: Any) -> Output:
+        if len(batch["obs"]) == 4:
+            self.values[:] = batch["obs"].sum(axis=-1)
+        return {"vf_preds": self.values}
+
+
+class Flattened(Recurrent):
+    """Forgets that its rows have steps."""
+
+    def _forward_exploration(self, batch: Batch, **kwargs: Any) -> Output:
+        output = super()._forward_exploration(batch)
+        return {**output, "action_dist": NumpyCategorical(output["action_dist"].inputs.reshape(-1, 2))}
+
+
+class FlattenedInTraining(Recurrent):
+    def _forward_train(self, batch: Batch, **kwargs: Any) -> Output:
+        output = self._forward_exploration(batch)
+        return {**output, "vf_preds": output["vf_preds"].reshape(-1)}
+
+
+class TimeMajorInTraining(Recurrent):
+    def _forward_train(self, batch: Batch, **kwargs: Any) -> Output:
+        output = self._forward_exploration(batch)
+        return {**output, "vf_preds": output["vf_preds"].swapaxes(0, 1)}
+
+
+class Mixing(Recurrent):
+    """Stacks its steps first and cuts them as if they came by row."""
+
+    def _forward_exploration(self, batch: Batch, **kwargs: Any) -> Output:
+        output = super()._forward_exploration(batch)
+        logits = output["action_dist"].inputs
+        return {**output, "action_dist": NumpyCategorical(logits.swapaxes(0, 1).reshape(logits.shape))}
+
+
+class MixingInTraining(Recurrent):
+    def _forward_train(self, batch: Batch, **kwargs: Any) -> Output:
+        output = self._forward_exploration(batch)
+        values = output["vf_preds"]
+        return {**output, "vf_preds": values.T.reshape(values.shape)}
+
+
+class SeedingWhenMade(Linear):
+    def __init__(self, config: RLModuleConfig | None = CONFIG) -> None:
+        np.random.seed(0)
+        super().__init__(config)
+
+
+class SeedingWhenCalled(Linear):
+    def _forward_inference(self, batch: Batch, **kwargs: Any) -> Output:
+        random.seed(0)
+        return self._forward_exploration(batch)
+
+
+class Narrowing(Linear):
+    """Puts an action space of its own in the place of the one that it was given."""
+
+    def __init__(self, config: RLModuleConfig | None = CONFIG) -> None:
+        super().__init__(config)
+        self.config.action_space = spaces.Discrete(2, start=0, seed=1)
+        self.config.observation_space = spaces.Box(-2, 2, (3,))
+
+
+class Taking(Linear):
+    """Takes a setting out of the config."""
+
+    def __init__(self, config: RLModuleConfig | None = CONFIG) -> None:
+        super().__init__(config)
+        self.config.model_config_dict.pop("scale", None)
+
+
+class TakingWhenCalled(Linear):
+    def _forward_train(self, batch: Batch, **kwargs: Any) -> Output:
+        self.config.model_config_dict["calls"] = [1]
+        return self._forward_exploration(batch)
+
+
+class Replacing(Linear):
+    def __init__(self, config: RLModuleConfig | None = CONFIG) -> None:
+        super().__init__(copy.copy(config))
+
+
 class Unsaved(Linear):
     """Its checkpoint is refused, which its suite does not say."""
 
@@ -372,6 +477,49 @@ BROKEN = {
         "setting a copy's state changed the module that it was copied from",
     ),
     Lonely: ("test_it_is_a_multi_agent_module_of_one", "has the ids .*'another'"),
+    Reusing: (
+        "test_what_a_forward_gave_stays_as_it_is_when_others_run",
+        "train: a later forward changed action_dist of an earlier one",
+    ),
+    ReusingInTraining: (
+        "test_what_a_forward_gave_stays_as_it_is_when_others_run",
+        "train: a later forward changed vf_preds of an earlier one",
+    ),
+    Flattened: (
+        "test_acting_gives_an_action_distribution",
+        r"exploration: actions of \[3\] rows and steps, expected \[3, 1\]",
+    ),
+    FlattenedInTraining: (
+        "test_what_is_given_per_step_has_the_axes_of_the_batch",
+        r"train: vf_preds is \[15\] for \[3, 5, \.\.\.\]",
+    ),
+    TimeMajorInTraining: (
+        "test_what_is_given_per_step_has_the_axes_of_the_batch",
+        r"train: vf_preds is \[5, 3\] for \[3, 5, \.\.\.\]",
+    ),
+    Mixing: (
+        "test_all_steps_at_once_are_the_single_steps_with_the_state_carried_on",
+        "exploration: step . of 5 at once is not that step alone",
+    ),
+    MixingInTraining: (
+        "test_all_steps_at_once_are_the_single_steps_with_the_state_carried_on",
+        "train: step . of 5 at once is not that step alone",
+    ),
+    SeedingWhenMade: ("test_nobody_seeds_the_generators_of_all", "the constructor seeds numpy.random: all"),
+    SeedingWhenCalled: ("test_nobody_seeds_the_generators_of_all", "forward_inference seeds random: all"),
+    Narrowing: (
+        "test_the_config_stays_as_it_was_given",
+        r"the constructor changed config\.observation_space: it is Box\(-2.0.*, was Box\(-1.0",
+    ),
+    Taking: (
+        "test_the_config_stays_as_it_was_given",
+        r"the constructor changed config\.model_config_dict: it is {}, was {'scale': 2}",
+    ),
+    TakingWhenCalled: (
+        "test_the_config_stays_as_it_was_given",
+        r"forward_train changed config\.model_config_dict: it is {.*'calls': \[1\]}, was {",
+    ),
+    Replacing: ("test_the_config_stays_as_it_was_given", "the constructor put another config in the place"),
     Unsaved: (
         "test_a_checkpoint_gives_a_module_that_acts_the_same",
         r"promised: it can be saved \(say saves = False .*CheckpointError: no",
@@ -389,7 +537,7 @@ def test_a_module_that_breaks_a_promise_fails_the_test_of_that_promise_in_its_wo
 ) -> None:
     class Suite(RLModuleConformance):
         def make_module(self) -> RLModule:
-            module: RLModule = cls()
+            module: RLModule = cls(fresh_config())
             return module
 
     with pytest.raises(AssertionError, match=words):
@@ -425,7 +573,8 @@ def test_a_module_that_says_it_cannot_be_saved_must_not_be() -> None:
         Suite().test_a_checkpoint_gives_a_module_that_acts_the_same()
 
 
-STEPWISE, EPISODES, PADDING = (
+AXES, STEPWISE, EPISODES, PADDING = (
+    "test_what_is_given_per_step_has_the_axes_of_the_batch",
     "test_all_steps_at_once_are_the_single_steps_with_the_state_carried_on",
     "test_is_first_inside_a_sequence_is_a_fresh_start",
     "test_padding_on_the_right_changes_no_real_step_and_no_state",
@@ -436,12 +585,17 @@ STEPWISE, EPISODES, PADDING = (
     ("cls", "broken"),
     [
         (Recurrent, set()),
+        (FlattenedInTraining, {AXES}),
+        (TimeMajorInTraining, {AXES, PADDING}),
+        (Flattened, {AXES, STEPWISE, EPISODES, PADDING}),
+        (Mixing, {STEPWISE, EPISODES, PADDING}),
+        (MixingInTraining, {STEPWISE, EPISODES, PADDING}),
         (Foreseeing, {STEPWISE, EPISODES, PADDING}),
         (Insistent, {STEPWISE}),
         (Continuing, {EPISODES}),
         (ContinuingInTraining, {EPISODES}),
         (Unmasked, {PADDING}),
-        (Averaging, {EPISODES, PADDING}),
+        (Averaging, {STEPWISE, EPISODES, PADDING}),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
@@ -452,7 +606,7 @@ def test_a_module_with_a_state_fails_just_the_promises_that_it_breaks(cls: Any, 
             return module
 
     failed = set()
-    for name in (STEPWISE, EPISODES, PADDING):
+    for name in (AXES, STEPWISE, EPISODES, PADDING):
         try:
             getattr(Suite(), name)()
         except AssertionError:

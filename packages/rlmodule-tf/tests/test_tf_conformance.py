@@ -88,6 +88,20 @@ class Stopped(DiscreteBCTfModule):
         return {"action_dist": TfCategorical(tf.stop_gradient(self.policy(batch["obs"])), start=2)}
 
 
+class Seeding(DiscreteBCTfModule):
+    """Made the same each time by seeding the generator that everybody draws from."""
+
+    def __init__(self, config: RLModuleConfig) -> None:
+        tf.random.set_seed(0)
+        super().__init__(config)
+
+
+class SeedingAll(DiscreteBCTfModule):
+    def _forward_train(self, batch: Any) -> Any:
+        tf.keras.utils.set_random_seed(0)
+        return super()._forward_train(batch)
+
+
 class Silent(DiscreteBCTfModule):
     """Trains on logits without a gradient, and gives no distribution that would show it."""
 
@@ -127,6 +141,12 @@ class Thawing(InKeras):
         (Leaky, "test_acting_carries_no_gradient", "inference: logp carries a gradient"),
         (Stopped, "test_training_carries_a_gradient", "carries no gradient in action_dist: does it stop it"),
         (Silent, "test_training_carries_a_gradient", "carries no gradient in action_dist_inputs: does it"),
+        (Seeding, "test_nobody_seeds_the_generators_of_all", "the constructor seeds tensorflow: all others"),
+        (
+            SeedingAll,
+            "test_nobody_seeds_the_generators_of_all",
+            "forward_train seeds random, numpy.random, tensorflow: all others",
+        ),
         (
             Thawing,
             "test_a_frozen_layer_is_not_listed_as_trainable_and_no_step_moves_it",

@@ -105,6 +105,28 @@ class Renaming(DiscreteBCTorchModule):
         return {"weights": super().get_state()}
 
 
+class Seeding(DiscreteBCTorchModule):
+    """Made the same each time by seeding the generator that everybody draws from."""
+
+    def __init__(self, config: RLModuleConfig) -> None:
+        torch.manual_seed(0)
+        super().__init__(config)
+
+
+class Reusing(DiscreteBCTorchModule):
+    """Writes its logits into the same memory each time."""
+
+    def __init__(self, config: RLModuleConfig) -> None:
+        super().__init__(config)
+        self.logits = torch.zeros(4, 3)
+
+    def _forward_inference(self, batch: Any) -> dict[str, Any]:
+        logits = self.policy(batch["obs"])
+        if len(logits) == 4:
+            logits = self.logits.copy_(logits)
+        return {"action_dist": self.make_distribution(logits)}
+
+
 class Silent(DiscreteBCTorchModule):
     """Trains on logits without a gradient, and gives no distribution that would show it."""
 
@@ -124,6 +146,12 @@ class Silent(DiscreteBCTorchModule):
             "no gradient in action_dist_inputs: does it run",
         ),
         (Switching, "test_every_phase_leaves_the_modes_as_they_were", "train changed the modes"),
+        (Seeding, "test_nobody_seeds_the_generators_of_all", "the constructor seeds torch: all others"),
+        (
+            Reusing,
+            "test_what_a_forward_gave_stays_as_it_is_when_others_run",
+            "inference: a later forward changed action_dist of an earlier one",
+        ),
         (Renaming, "test_every_parameter_is_in_the_state_under_its_name", "is not in the state, which has"),
     ],
 )

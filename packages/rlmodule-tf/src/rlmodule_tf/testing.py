@@ -66,6 +66,9 @@ class TfRLModuleConformance(RLModuleConformance):
             if tf.is_tensor(leaf) and leaf.dtype.is_floating
         }
 
+    def _draws(self) -> dict[str, Any]:
+        return {**super()._draws(), "tensorflow": tf.random.uniform([4]).numpy().tolist()}
+
     def test_a_frozen_layer_is_not_listed_as_trainable_and_no_step_moves_it(self) -> None:
         """`layer.trainable = False` of Keras means the same to the module and to an updater."""
         module = self.make_module()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -56,6 +57,9 @@ class TorchRLModuleConformance(RLModuleConformance):
             for leaf in leaves(column)
             if isinstance(leaf, Tensor) and leaf.is_floating_point()
         }
+
+    def _draws(self) -> dict[str, Any]:
+        return {**super()._draws(), "torch": torch.rand(4).tolist()}
 
     def test_every_phase_leaves_the_modes_as_they_were(self) -> None:
         """Of each layer, after success and after a refused batch."""

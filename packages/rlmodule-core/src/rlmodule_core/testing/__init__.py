@@ -17,12 +17,13 @@ from rlmodule_core.testing.containers import MultiAgentConformance
 from rlmodule_core.testing.forwards import ForwardPromises
 from rlmodule_core.testing.making import ACTING, PHASES, refused
 from rlmodule_core.testing.sequences import SequencePromises
+from rlmodule_core.testing.surroundings import SurroundingPromises
 from rlmodule_core.testing.weights import WeightPromises
 
 __all__ = ["ACTING", "PHASES", "MultiAgentConformance", "RLModuleConformance", "refused"]
 
 
-class RLModuleConformance(ForwardPromises, SequencePromises, WeightPromises):
+class RLModuleConformance(ForwardPromises, SequencePromises, WeightPromises, SurroundingPromises):
     """Override `make_module`, and `make_batch` if the module takes more than observations of its space.
 
     Two modules that `make_module` makes should start with different weights, or take a state that

@@ -71,8 +71,9 @@ class ForwardPromises(Making):
         module = self.make_module()
         for phase in ACTING:
             distribution = self._distribution(module, self._act(module, phase, 3))
-            value = distribution.sample()
-            assert len(leaves(value)[0]) == 3, f"{phase}: {len(leaves(value)[0])} actions for 3 rows"
+            value, rows = distribution.sample(), (3, 1) if module.is_stateful() else (3,)
+            found = tuple(np.shape(leaves(value)[0])[: len(rows)])
+            assert found == rows, f"{phase}: actions of {list(found)} rows and steps, expected {list(rows)}"
             mode = distribution.to_deterministic().sample()
             shapes, expected = ([np.shape(leaf) for leaf in leaves(nest)] for nest in (mode, value))
             assert shapes == expected, f"{phase}: the mode has shapes {shapes}, draws have {expected}"
@@ -81,7 +82,6 @@ class ForwardPromises(Making):
                 score = distribution.logp(value)
             except NotImplementedError:  # a deterministic policy
                 continue
-            rows = np.shape(leaves(value)[0])[: 1 + module.is_stateful()]
             assert np.shape(score) == rows, f"{phase}: logp has shape {np.shape(score)}, not {rows}"
 
     def test_inference_is_repeatable_and_rows_do_not_influence_each_other(self) -> None:

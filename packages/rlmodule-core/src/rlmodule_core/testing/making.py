@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -85,9 +86,14 @@ class Making:
 
     def _seed(self, module: RLModule, number: int) -> None:
         """Put the generators that a forward may draw from into a known state."""
+        random.seed(number)
         np.random.seed(number)  # the one that a module without its own draws from
         if module.framework != "numpy":
             framework_module(module.framework, "bridge").seed(number)
+
+    def _draws(self) -> dict[str, Any]:
+        """Return what each of these generators, by its name, draws next; a framework adds its own."""
+        return {"random": random.random(), "numpy.random": np.random.random_sample()}
 
     def _policy(self, module: RLModule, batch: Batch, phase: str = "inference") -> Nest:
         """Return what decides the actions: the distribution's parameters, or its mode if it has none."""
@@ -102,7 +108,11 @@ class Making:
         return self._arrays(module, decides)
 
     def _close(self, one: Nest, other: Nest) -> bool:
-        pairs = zip(leaves(one), leaves(other), strict=True)
+        """Whether two nests have the same shapes and, within the tolerance, the same numbers."""
+        ours, theirs = leaves(one), leaves(other)
+        if [np.shape(leaf) for leaf in ours] != [np.shape(leaf) for leaf in theirs]:
+            return False
+        pairs = zip(ours, theirs, strict=True)
         return all(np.allclose(a, b, rtol=self.tolerance, atol=self.tolerance) for a, b in pairs)
 
     def _act_alike(self, one: RLModule, other: RLModule) -> None:

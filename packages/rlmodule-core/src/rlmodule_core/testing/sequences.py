@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from rlmodule_core.columns import Columns
-from rlmodule_core.module import Batch, RLModule
+from rlmodule_core.module import Batch, Output, RLModule
 from rlmodule_core.nest import Nest, leaves, map_nest
 from rlmodule_core.state import flatten_state
 from rlmodule_core.testing.making import ACTING, PHASES, Making
@@ -44,13 +44,27 @@ class SequencePromises(Making):
         after = {name: np.shape(leaf) for name, leaf in flatten_state(out).items()}
         assert after == before, f"state_out has the shapes {after}, state_in {before}"
 
+    def test_what_is_given_per_step_has_the_axes_of_the_batch(self) -> None:
+        """`[B, T, ...]`, not `[B * T, ...]` or `[T, B, ...]`."""
+        module = self.make_module()
+        if not module.is_stateful():
+            return
+        for phase in PHASES:
+            turned = [self._turned(module, phase, rows) for rows in (2, 3)]
+            told = [
+                f"{name} is {turned[1][name]}" for name in turned[0] if name in turned[1]
+            ]  # not by chance
+            assert not told, f"{phase}: {', '.join(told)} for [3, {STEPS}, ...]"
+
     def test_all_steps_at_once_are_the_single_steps_with_the_state_carried_on(self) -> None:
         """The same outputs and the same last state; `mask` and `is_first` may be left out."""
         module = self.make_module()
         if not module.is_stateful():
             return
-        for phase in ACTING:
+        for phase in (*ACTING, "train"):
             batch = self._sequence(module, phase, rows=3)
+            if phase == "train" and not self._repeatable(module, phase, batch):
+                continue
             whole, end = self._numbers(module, phase, batch)
             state = batch[Columns.STATE_IN]
             for t in range(STEPS):
@@ -121,11 +135,32 @@ class SequencePromises(Making):
         batch[Columns.STATE_IN] = state
         return batch | {Columns.STATE_IN: self._numbers(module, "inference", batch)[1]}
 
-    def _numbers(self, module: RLModule, phase: str, batch: Batch) -> tuple[dict[str, Nest], Nest]:
-        """Return what a forward gives per step, as arrays, and the state after it."""
+    def _turned(self, module: RLModule, phase: str, rows: int) -> dict[str, str]:
+        """Return the columns of an output whose first axes are not rows and steps, with their shapes."""
+        output = self._output(module, phase, self._sequence(module, phase, rows))
+        shapes = {
+            name: [tuple(getattr(leaf, "shape", ())) for leaf in leaves(column)]
+            for name, column in output.items()
+            if name != Columns.STATE_OUT
+        }
+        if Columns.ACTION_DIST in output:
+            decides = self._decides(module, output)
+            shapes[Columns.ACTION_DIST] = [np.shape(leaf) for leaf in leaves(decides)]
+        return {
+            name: str(list(shape))
+            for name, of_leaves in shapes.items()
+            for shape in of_leaves
+            if shape[:1] == (rows * STEPS,) or shape[:2] == (STEPS, rows)
+        }
+
+    def _output(self, module: RLModule, phase: str, batch: Batch) -> Output:
         tensors = {name: self._tensors(module, column) for name, column in batch.items()}
         lacking = [name for name in OPTIONAL if name not in batch]
-        output = self._forward(module, phase, tensors, f"steps without {' and '.join(lacking) or 'anything'}")
+        return self._forward(module, phase, tensors, f"steps without {' and '.join(lacking) or 'anything'}")
+
+    def _numbers(self, module: RLModule, phase: str, batch: Batch) -> tuple[dict[str, Nest], Nest]:
+        """Return what a forward gives per step, as arrays, and the state after it."""
+        output = self._output(module, phase, batch)
         assert Columns.STATE_OUT in output, f"{phase}: there is no state_out among {sorted(output)}"
         cut = tuple(leaves(batch[Columns.OBS])[0].shape[:2])
         found = {
