@@ -195,6 +195,33 @@ def test_a_forward_may_change_modes_itself_and_those_found_are_restored_all_the_
     assert module.net[0].training  # type: ignore[index]
 
 
+@pytest.mark.parametrize("start_training", [True, False])
+@pytest.mark.parametrize("last", [nn.Tanh, nn.Dropout])
+def test_a_forward_that_calls_train_or_eval_leaves_every_flag_as_it_was(
+    start_training: bool, last: type[nn.Module]
+) -> None:
+    class Switching(Net):
+        """Its layers are none that care, save perhaps the last."""
+
+        def _forward_exploration(self, batch: Batch, **kwargs: Any) -> Output:
+            self.train(not self.training)
+            return super()._forward_exploration(batch)
+
+        def _forward_inference(self, batch: Batch, **kwargs: Any) -> Output:
+            self.eval()
+            self.forward_exploration(batch)
+            return super()._forward_exploration(batch)
+
+    module = Switching(nn.Sequential(nn.Linear(4, 4), nn.Sequential(nn.ReLU()), last()))
+    module.train(start_training)
+    module.net[0].train(not start_training)  # type: ignore[index]
+    before = {name: layer.training for name, layer in module.named_modules()}
+
+    for phase in ("train", "exploration", "inference"):
+        inputs(module, phase)
+        assert {name: layer.training for name, layer in module.named_modules()} == before, phase
+
+
 def test_a_scripted_layer_is_in_the_mode_of_the_phase() -> None:
     with pytest.warns(DeprecationWarning, match="script"):
         script = torch.jit.script(nn.Sequential(nn.Dropout(0.5)))

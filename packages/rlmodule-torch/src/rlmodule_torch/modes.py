@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from operator import itemgetter
+from typing import Any, Self
 
 from torch import nn
+from torch.compiler import is_compiling
 
 _MODE_FREE_NAMES = (
     "Sequential ModuleList ModuleDict ParameterList ParameterDict Identity Flatten Unflatten "
@@ -18,6 +20,29 @@ _MODE_FREE_NAMES = (
 )
 _MODE_FREE = frozenset(getattr(nn, name) for name in _MODE_FREE_NAMES.split())
 _mode_of = itemgetter("training")
+
+_Modes = list[tuple[dict[str, Any], bool]]  # of layers, by their `vars`
+
+
+class _Switchable(nn.Module):
+    """Remembers which modes `train()` and `eval()` found, so that a forward that calls them costs no other.
+
+    A forward switches only the layers that care, and could not tell otherwise how it found the rest.
+    """
+
+    _seen: _Seen | None = None
+
+    def train(self, mode: bool = True) -> Self:
+        """Put all layers in train mode, or with False in eval mode."""
+        seen = None if is_compiling() else self._seen
+        if seen is not None and seen.found is None:
+            seen.found = [(vars(layer), layer.training) for layer in self.modules()]
+        return super().train(mode)
+
+
+def _put_back(modes: _Modes) -> None:
+    for part, mode in modes:
+        part["training"] = mode
 
 
 class _Seen:
@@ -40,7 +65,11 @@ class _Seen:
         self.switched = [
             vars(layer) for layer in switched.values()
         ]  # where the mode matters; the owner first
+        self.found: _Modes | None = None  # of all layers, before a forward that runs called train() or eval()
         self.own_way = any(map(_switches_its_own_way, layers))  # whether by somebody's own train()
+
+
+_PLAIN_TRAINS = (nn.Module.train, _Switchable.train)
 
 
 def _depends_on_mode(layer: nn.Module) -> bool:
@@ -53,4 +82,4 @@ def _depends_on_mode(layer: nn.Module) -> bool:
 def _switches_its_own_way(layer: nn.Module) -> bool:
     """Whether more than a flag of Python's is to be set: by an own train(), or in a script's own memory."""
     own = vars(layer)
-    return type(layer).train is not nn.Module.train or "train" in own or "training" not in own
+    return type(layer).train not in _PLAIN_TRAINS or "train" in own or "training" not in own

@@ -13,11 +13,11 @@ from rlmodule_core import Distribution, RLModule, RLModuleConfig
 from rlmodule_core.module import Batch, Output, State, device_is_taken
 from rlmodule_core.state import check_same_state, flatten_state, nest_state, with_ties
 from rlmodule_torch.arrays import _as_arrays, _take_dtypes, _write_arrays, dtypes_of
-from rlmodule_torch.modes import _mode_of, _Seen
+from rlmodule_torch.modes import _mode_of, _put_back, _Seen, _Switchable
 from rlmodule_torch.multi_agent import TorchMultiAgentRLModule
 
 
-class TorchRLModule(nn.Module, RLModule):
+class TorchRLModule(_Switchable, RLModule):
     """Subclass this; make layers in `__init__`, after `super().__init__(config)`.
 
     `forward_exploration` and `forward_inference` run without gradient and in eval mode,
@@ -27,7 +27,6 @@ class TorchRLModule(nn.Module, RLModule):
 
     framework: ClassVar[str] = "torch"
     action_dist_classes: ClassVar[tuple[type, ...]] = (Distribution, torch.distributions.Distribution)
-    _seen: _Seen | None = None
 
     def __init__(self, config: RLModuleConfig | None = None) -> None:
         nn.Module.__init__(self)
@@ -66,13 +65,15 @@ class TorchRLModule(nn.Module, RLModule):
             seen = own["_seen"] = _Seen(self)  # no attribute of the network
         if seen.own_way:
             return self._in_its_own_way(training, forward, batch, kwargs)
-        parts = seen.switched
+        parts, outer, seen.found = seen.switched, seen.found, None
         if len(parts) == 1:  # then only this module's own code may ask for the mode
             mode, own["training"] = own["training"], training
             try:
                 return forward(batch, **kwargs) if kwargs else forward(batch)
             finally:
-                own["training"] = mode
+                if seen.found is not None:
+                    _put_back(seen.found)
+                own["training"], seen.found = mode, outer
         before, other = [*map(_mode_of, parts)], not training
         if other in before:
             for part in parts:
@@ -80,6 +81,9 @@ class TorchRLModule(nn.Module, RLModule):
         try:
             return forward(batch, **kwargs) if kwargs else forward(batch)
         finally:
+            if seen.found is not None:
+                _put_back(seen.found)
+            seen.found = outer
             if training not in before:
                 for part in parts:
                     part["training"] = other
