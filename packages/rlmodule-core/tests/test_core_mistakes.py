@@ -248,3 +248,56 @@ def test_settings_of_another_mapping_reach_the_module_as_a_dict() -> None:
 def test_a_base_that_cannot_be_built_is_no_recipe_either() -> None:
     with pytest.raises(TypeError, match="RLModule cannot be built: it lacks _forward_exploration"):
         recipe(module_class=RLModule).build()
+
+
+def test_calling_the_module_itself_names_the_three_forwards() -> None:
+    with pytest.raises(TypeError, match=r"^Mine cannot be called itself: call forward_train\(batch\) to"):
+        Mine(RLModuleConfig())({"obs": np.zeros((3, 4))})
+
+
+@pytest.mark.parametrize("phase", ["train", "exploration", "inference"])
+def test_a_forward_is_not_replaced_on_an_object_either_since_its_checks_would_be_lost(phase: str) -> None:
+    module = Mine(RLModuleConfig())
+
+    with pytest.raises(TypeError, match=rf"Mine.forward_{phase} cannot be set.*override _forward_{phase} in"):
+        setattr(module, f"forward_{phase}", lambda batch: {})
+
+    with pytest.raises(SpecError, match="obs"):
+        getattr(module, f"forward_{phase}")({})
+
+
+def test_the_forward_of_one_object_may_be_set_behind_the_checks() -> None:
+    module: Any = Mine(RLModuleConfig())
+    module._forward_inference = lambda batch: {"actions": batch["obs"]}
+
+    with pytest.raises(SpecError, match="action_dist"):
+        module.forward_inference({"obs": np.zeros((3, 4))})
+
+
+class Remembering(Mine):
+    """Begins with the state that it is told to."""
+
+    initial: ClassVar[Any]
+
+    def get_initial_state(self) -> State:
+        return self.initial  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("initial", "words"),
+    [
+        (None, "expected a nested dict of NumPy arrays without batch axis, {} for .*, got NoneType"),
+        (np.zeros(3), "expected a nested dict of NumPy arrays without batch axis, {} for .*, got ndarray"),
+        ({"h": [0.0], "c": {"x": None}}, "h: expected .*, got list; c.x: expected .*, got NoneType; whoever"),
+        ({"h": np.array([None])}, "h: expected a NumPy array of numbers, got one of object; whoever"),
+    ],
+)
+def test_an_initial_state_that_is_no_nest_of_arrays_is_refused_when_the_module_is_made(
+    initial: Any, words: str
+) -> None:
+    class Told(Remembering):
+        pass
+
+    Told.initial = initial
+    with pytest.raises(ValueError, match=f"^Told.get_initial_state: {words}"):
+        Told(RLModuleConfig())

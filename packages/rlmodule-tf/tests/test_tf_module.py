@@ -356,3 +356,25 @@ def test_a_forward_in_a_tf_function_is_checked_and_traced_once_for_all_batch_siz
     for size in (3, 8, 5):
         assert act(observations(size)).shape == (size, 2)
     assert len(traces) == 1
+
+
+def test_calling_the_module_itself_names_the_forwards() -> None:
+    with pytest.raises(TypeError, match=r"^KerasModule cannot be called itself: call forward_train\(batch\)"):
+        KerasModule(CONFIG)({"obs": tf.zeros([2, 4])})
+
+
+def test_a_public_forward_cannot_be_set_on_an_object() -> None:
+    module: Any = KerasModule(CONFIG)
+    with pytest.raises(TypeError, match=r"forward_inference cannot be set.*override _forward_inference"):
+        module.forward_inference = lambda batch: {}
+
+
+def test_an_initial_state_of_tensors_is_refused_when_the_module_is_made() -> None:
+    class Remembering(KerasModule):
+        def get_initial_state(self) -> dict[str, Any]:
+            return {"h": tf.zeros([3])}
+
+    with pytest.raises(
+        ValueError, match=r"h: expected a NumPy array of numbers, got tensorflow.*EagerTensor"
+    ):
+        Remembering(CONFIG)

@@ -395,3 +395,28 @@ def test_setting_the_device_of_a_module_says_what_it_is_and_what_to_do() -> None
 
     with pytest.raises(ValueError, match=r"Placing\.device cannot be set: it says where the weights are"):
         Placing()
+
+
+def test_calling_the_module_itself_names_the_forwards_unless_the_class_says_what_that_is() -> None:
+    class Called(Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            return x + 1
+
+    with pytest.raises(TypeError, match=r"^Linear cannot be called itself: call forward_train\(batch\)"):
+        Linear()({"obs": torch.zeros(2, 4)})
+    assert Called()(torch.zeros(1)).item() == 1.0
+
+
+def test_a_public_forward_cannot_be_set_on_an_object() -> None:
+    module: Any = Linear()
+    with pytest.raises(TypeError, match=r"forward_inference cannot be set.*override _forward_inference"):
+        module.forward_inference = lambda batch: {}
+
+
+def test_an_initial_state_of_tensors_is_refused_when_the_module_is_made() -> None:
+    class Remembering(Linear):
+        def get_initial_state(self) -> dict[str, Any]:
+            return {"h": torch.zeros(3)}
+
+    with pytest.raises(ValueError, match=r"h: expected a NumPy array of numbers, got torch\.Tensor; whoever"):
+        Remembering()

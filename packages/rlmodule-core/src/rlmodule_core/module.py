@@ -16,10 +16,10 @@ import numpy as np
 from rlmodule_core.columns import Columns
 from rlmodule_core.distribution import Distribution
 from rlmodule_core.module_config import RLModuleConfig
-from rlmodule_core.module_meta import RLModuleMeta
+from rlmodule_core.module_meta import PUBLIC_FORWARDS, RLModuleMeta
 from rlmodule_core.nest import Nest
 from rlmodule_core.spaces import spec_from_space
-from rlmodule_core.state import flatten_state
+from rlmodule_core.state import check_initial_state, flatten_state
 from rlmodule_specs import CallChecker, SpecType
 
 if TYPE_CHECKING:
@@ -64,9 +64,22 @@ class RLModule(metaclass=RLModuleMeta):
 
     def _finish(self) -> None:
         """Run once after the most derived constructor."""
+        check_initial_state(self.get_initial_state(), where=f"{type(self).__name__}.get_initial_state")
         self._check_train = self._call_checker("train")
         self._check_exploration = self._call_checker("exploration")
         self._check_inference = self._call_checker("inference")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in PUBLIC_FORWARDS:
+            raise TypeError(
+                f"{type(self).__name__}.{name} cannot be set, as its checks would be lost; override "
+                f"_{name} in the class, or set that"
+            )
+        super().__setattr__(name, value)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Refuse with TypeError: there is no forward without a phase. (A class may define its own.)"""
+        raise TypeError(call_is_refused(type(self).__name__))
 
     def _call_checker(self, phase: str) -> CallChecker:
         return CallChecker(
@@ -264,6 +277,14 @@ class RLModule(metaclass=RLModuleMeta):
         modules = MultiAgentRLModule()
         modules.add_module(DEFAULT_MODULE_ID, self)
         return modules
+
+
+def call_is_refused(name: str) -> str:
+    """Return what to say to one who calls a module itself."""
+    return (
+        f"{name} cannot be called itself: call forward_train(batch) to learn, forward_exploration(batch) to "
+        "act while learning, forward_inference(batch) to act as learned"
+    )
 
 
 def device_is_taken(name: str) -> str:

@@ -56,6 +56,31 @@ def flatten_states(states: Mapping[str, Any], *, where: str) -> dict[str, dict[s
     return flat
 
 
+def check_initial_state(state: object, *, where: str) -> None:
+    """Raise ValueError that lists what of a state, as an episode begins with it, is no array of numbers."""
+    if not isinstance(state, dict):
+        raise ValueError(
+            f"{where}: expected a nested dict of NumPy arrays without batch axis, {{}} for a module that "
+            f"remembers nothing, got {type(state).__qualname__}"
+        )
+    problems = [
+        f"{name}: expected a NumPy array of numbers, got {_kind(leaf)}"
+        for name, leaf in flatten_state(state).items()
+        if not isinstance(leaf, (np.ndarray, np.generic)) or leaf.dtype.kind not in "biufc"
+    ]
+    if problems:
+        raise ValueError(
+            f"{where}: {'; '.join(problems)}; whoever calls the module makes batches of it in its framework"
+        )
+
+
+def _kind(value: object) -> str:
+    kind = type(value)
+    if isinstance(value, np.ndarray):
+        return f"one of {value.dtype}"
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
 def check_same_state(own: Mapping[str, Any], new: Mapping[str, Any], *, where: str) -> None:
     """Raise ValueError that lists every missing, unexpected, misshapen or contradicting entry of a state.
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.compiler import is_compiling
 
 from rlmodule_core import Distribution, RLModule, RLModuleConfig
-from rlmodule_core.module import Batch, Output, State, device_is_taken
+from rlmodule_core.module import Batch, Output, State, call_is_refused, device_is_taken
 from rlmodule_core.state import check_same_state, flatten_state, nest_state, with_ties
 from rlmodule_torch.arrays import _as_arrays, _take_dtypes, _write_arrays, dtypes_of
 from rlmodule_torch.modes import _mode_of, _put_back, _Seen, _Switchable
@@ -31,6 +31,10 @@ class TorchRLModule(_Switchable, RLModule):
     def __init__(self, config: RLModuleConfig | None = None) -> None:
         nn.Module.__init__(self)
         RLModule.__init__(self, config)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Refuse with TypeError what calling the module itself comes to, unless a class defines its own."""
+        raise TypeError(call_is_refused(type(self).__name__))
 
     def _run_train(self, batch: Batch, **kwargs: Any) -> Output:
         return self._in_mode(True, self._forward_train, batch, kwargs)
