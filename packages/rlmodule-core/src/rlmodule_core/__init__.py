@@ -50,7 +50,8 @@ from rlmodule_core.numpy_distributions import (
     numpy_distribution,
 )
 from rlmodule_core.numpy_layers import DenseLayer, NumpyLayers
-from rlmodule_core.numpy_module import NumpyPolicy, NumpyRLModule
+from rlmodule_core.numpy_module import NumpyPolicy, NumpyRLModule, numpy_form_of
+from rlmodule_core.numpy_policies import NumpyPolicies, can_act_together
 from rlmodule_core.spaces import UnsupportedSpaceError, space_from_dict, space_to_dict, spec_from_space
 
 __all__ = [
@@ -85,6 +86,7 @@ __all__ = [
     "NumpyLayers",
     "NumpyMultiCategorical",
     "NumpyMultiDistribution",
+    "NumpyPolicies",
     "NumpyPolicy",
     "NumpyRLModule",
     "NumpySquashedGaussian",
@@ -97,12 +99,14 @@ __all__ = [
     "State",
     "UnsupportedSpaceError",
     "__version__",
+    "can_act_together",
     "distribution_config",
     "framework_module",
     "initial_weights_from",
     "is_checkpoint",
     "numbered_checkpoints",
     "numpy_distribution",
+    "numpy_form_of",
     "read_checkpoint",
     "register_class",
     "space_from_dict",

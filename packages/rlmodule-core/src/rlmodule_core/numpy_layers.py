@@ -52,12 +52,19 @@ class RunningNorm:
     clip: float
     epsilon: float
 
+    @property
+    def deviation(self) -> npt.NDArray[np.float32]:
+        """`[n]`, never 0."""
+        deviation: npt.NDArray[np.float32] = np.sqrt(self.var + np.float32(self.epsilon))
+        return deviation
+
     def __call__(self, x: Array) -> Array:
         """Return a new array, `[..., n]`."""
         if not self.count:
             return x.copy()
-        x = (x - self.mean) / np.sqrt(self.var + np.float32(self.epsilon))
-        return np.minimum(np.maximum(x, -self.clip, out=x), self.clip, out=x)
+        x = (x - self.mean) / self.deviation
+        clipped: Array = np.minimum(np.maximum(x, -self.clip, out=x), self.clip, out=x)
+        return clipped
 
 
 @dataclass(frozen=True)
@@ -84,6 +91,14 @@ class NumpyLayers:
     def supported(self) -> bool:
         """Whether every activation has a NumPy form."""
         return all(layer.activation in ACTIVATIONS for layer in self.layers)
+
+    @property
+    def structure(self) -> object:
+        """All but the numbers; comparable with `==`."""
+        shapes = [(layer.weight.shape, layer.activation) for layer in self.layers]
+        constant = None if self.constant is None else self.constant.shape
+        norm = None if self.norm is None else (self.norm.mean.shape, self.norm.clip, self.norm.epsilon)
+        return shapes, constant, norm
 
     def compile(self) -> Callable[[Array], Array]:
         """Return the forward pass, `[..., inputs]` -> `[..., outputs]`, with all look-ups done."""

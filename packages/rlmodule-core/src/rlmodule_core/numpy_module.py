@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from rlmodule_core.columns import Columns
+from rlmodule_core.distribution_config import DistributionConfig
 from rlmodule_core.module import Batch, Output, RLModule, State
 from rlmodule_core.module_config import RLModuleConfig
-from rlmodule_core.numpy_distributions import Array, NumpyDistribution
+from rlmodule_core.numpy_distributions import Array, NumpyDistribution, numpy_distribution
 from rlmodule_core.numpy_layers import NumpyLayers
 from rlmodule_core.state import as_dtype, check_same_state, flatten_state, nest_state
 
@@ -39,6 +42,10 @@ class NumpyPolicy(NumpyRLModule):
         self._forward = layers.compile()
         self._make_distribution = make_distribution
 
+    def _finish(self) -> None:
+        self._asked = self.input_specs_exploration()  # kept to be compared
+        super()._finish()
+
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the compiled pass, which a copy makes anew over its own weights."""
         return {name: value for name, value in vars(self).items() if name != "_forward"}
@@ -46,6 +53,12 @@ class NumpyPolicy(NumpyRLModule):
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         self._forward = self.layers.compile()
+
+    def over(self, layers: NumpyLayers) -> Self:
+        """Return the same policy with other weights; its checks, which take long to make, are this one's."""
+        other = copy.copy(self)
+        other.layers, other._forward = layers, layers.compile()
+        return other
 
     def _forward_train(self, batch: Batch, **kwargs: Any) -> Output:
         return {Columns.ACTION_DIST: self._make_distribution(self._forward(batch[Columns.OBS]))}
@@ -79,3 +92,15 @@ class NumpyPolicy(NumpyRLModule):
         if norm is not None:
             layers |= {"norm.mean": norm.mean, "norm.var": norm.var, "norm.count": norm.count}
         return layers
+
+
+_BLANKS: WeakKeyDictionary[RLModule, NumpyPolicy] = WeakKeyDictionary()
+
+
+def numpy_form_of(module: RLModule, layers: NumpyLayers, distribution: DistributionConfig) -> NumpyPolicy:
+    """Return a module's NumPy form over its layers; only the first for a module has to make its checks."""
+    blank = _BLANKS.get(module)
+    if blank is None:
+        blank = NumpyPolicy(module.config, NumpyLayers(()), numpy_distribution(distribution))
+        _BLANKS[module] = blank
+    return blank.over(layers)

@@ -14,7 +14,7 @@ from rlmodule_core import (
     NumpyPolicy,
     Output,
     RLModuleConfig,
-    numpy_distribution,
+    numpy_form_of,
 )
 from rlmodule_core.catalog_protocol import CatalogProtocol
 from rlmodule_core.encoder_configs import ACTION_MASK, without_key
@@ -175,7 +175,7 @@ class TfActorModule(TfRLModule):
         layers = self._numpy_layers()
         if layers is None or not layers.supported:
             return None
-        return NumpyPolicy(self.config, layers, numpy_distribution(self._dist_config))
+        return numpy_form_of(self, layers, self._dist_config)
 
     def _numpy_layers(self) -> NumpyLayers | None:
         acting: tuple[Any, Any] = (self._acting_encoder(), self.pi)
