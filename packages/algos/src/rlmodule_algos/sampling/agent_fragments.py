@@ -1,4 +1,6 @@
-"""What one module did for agents that act at their own pace -> a fragment, a row for each agent.
+"""What modules did for agents that act at their own pace -> a fragment each, a row for each agent.
+
+Modules that act together are recorded together, and told apart when their fragments are made.
 
 A step is complete when the agent gets its next observation or leaves; the rewards that come in between
 add up. A step that is not complete when the fragment ends begins the next one.
@@ -6,6 +8,7 @@ add up. A step that is not complete when the fragment ends begins the next one.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,13 +16,13 @@ import numpy as np
 import numpy.typing as npt
 
 from rlmodule_algos.batching import Fragment, SequenceStarts
-from rlmodule_algos.sampling.acting import Draw
+from rlmodule_algos.sampling.agent_rows import Done, Rows
 from rlmodule_algos.sampling.agents import Acted, Agents
 from rlmodule_algos.sampling.finite import require_finite
 from rlmodule_algos.sampling.recorder import acted
 from rlmodule_algos.sampling.recurrent_state import SequenceMarks
 from rlmodule_algos.sampling.step_log import StepLog
-from rlmodule_core import NumpyDistribution, RLModule
+from rlmodule_core import RLModule
 from rlmodule_core.nest import Nest, concatenated, leaves, map_nest
 
 Array = npt.NDArray[Any]
@@ -36,21 +39,22 @@ class OpenSteps:
 
 
 class ActLog:
-    """Keeps what one module acted on, and what it did, while a fragment is recorded."""
+    """Keeps what a crew acted on, and what it did, while a fragment is recorded."""
 
-    def __init__(self, module: RLModule, num_pairs: int, open_steps: OpenSteps | None = None) -> None:
-        """Begin with the steps that the last fragment left open."""
+    def __init__(self, first: RLModule, num_pairs: int, open_steps: Sequence[OpenSteps] = ()) -> None:
+        """Begin with the steps that the last fragments left open; `first` is a member of the crew."""
         self._num_pairs = num_pairs
         self._times: list[int] = []  # -1: before this fragment
         self._acted: list[Acted] = []
         self._inputs: list[Array] = []  # parameters of the distributions, or log-probs where there are none
-        self._marks = SequenceMarks(module, num_pairs) if module.is_stateful() else None
+        # a module with a memory acts alone
+        self._marks = SequenceMarks(first, num_pairs) if first.is_stateful() else None
         self._before: Nest = None  # [P, ...] state and freshness before the last step of each pair
-        self._carried = None if open_steps is None else open_steps.rewards
-        if open_steps is not None:
-            self.act(-1, open_steps.acted)
+        self._carried = [steps.rewards for steps in open_steps]
+        for steps in open_steps:
+            self.act(-1, steps.acted)
             if self._marks is not None:  # the weights may have moved since, so they lead to another state
-                self._marks.restart(open_steps.acted.pairs)
+                self._marks.restart(steps.acted.pairs)
 
     def act(self, time: int, step: Acted) -> None:
         """Keep what was done at a step of the fragment."""
@@ -68,32 +72,41 @@ class ActLog:
             self._marks.restart(ended)
 
     def finish(
-        self, log: StepLog, agents: Agents, weights_version: int
-    ) -> tuple[Fragment | None, OpenSteps | None]:
-        """Return the complete steps (None: there are none) and those that begin the next fragment.
+        self, log: StepLog, agents: Agents, learns: Collection[int], weights_version: int
+    ) -> tuple[dict[int, Fragment], dict[int, OpenSteps]]:
+        """Return the complete steps, and those that begin the next fragment, of each module that `learns`.
 
-        Raises EnvError if a number is not finite.
+        Modules are told by their numbers; one that has none is left out. Raises EnvError if a number is not
+        finite.
         """
         done = self._done(log)
+        learned = np.isin(done.module_of, list(learns))
+        if not learned.all():
+            done = done.some(np.flatnonzero(learned))
         if not done.complete.any():
-            return None, self._open_steps(done)
-        rows = _Rows(done)
-        fragment = self._fragment(done, rows, log, agents, weights_version)
-        require_finite(fragment, lambda row: agents.name_of(int(rows.pairs[row])))
-        return fragment, self._open_steps(done)
+            return {}, self._open_steps(done)
+        rows = Rows(done, self._num_pairs)
+        whole = self._fragment(done, rows, log, agents, weights_version)
+        require_finite(whole, lambda row: agents.name_of(int(rows.pairs[row])))
+        mine = rows.by_module()
+        fragments = {number: whole if len(mine) == 1 else _of_rows(whole, part) for number, part in mine}
+        return fragments, self._open_steps(done)
 
-    def _done(self, log: StepLog) -> _Done:
+    def _done(self, log: StepLog) -> Done:
         sizes = [len(step.pairs) for step in self._acted]
         pairs = np.concatenate([step.pairs for step in self._acted])
-        first = np.maximum(np.repeat(self._times, sizes), 0)
+        times = np.repeat(self._times, sizes)
+        first = np.maximum(times, 0)
         until = log.completed[first, pairs]
         last = np.minimum(until, len(log.rewards) - 1)
         rewards = log.paid(first, last, pairs)
-        if self._carried is not None:
-            rewards[: len(self._carried)] += self._carried
-        return _Done(
-            times=np.repeat(self._times, sizes),
+        if self._carried:
+            carried = np.concatenate(self._carried)
+            rewards[: len(carried)] += carried
+        return Done(
+            times=times,
             pairs=pairs,
+            module_of=np.concatenate([step.module_of for step in self._acted]),
             last=last,
             complete=until < len(log.rewards),
             obs=concatenated([step.obs for step in self._acted]),
@@ -104,7 +117,7 @@ class ActLog:
         )
 
     def _fragment(
-        self, done: _Done, rows: _Rows, log: StepLog, agents: Agents, weights_version: int
+        self, done: Done, rows: Rows, log: StepLog, agents: Agents, weights_version: int
     ) -> Fragment:
         terminated, truncated = (
             flags[done.last, done.pairs] & done.complete for flags in (log.terminated, log.truncated)
@@ -132,7 +145,7 @@ class ActLog:
             weights_version=weights_version,
         )
 
-    def _sequences(self, done: _Done, rows: _Rows) -> SequenceStarts | None:
+    def _sequences(self, done: Done, rows: Rows) -> SequenceStarts | None:
         if self._marks is None:
             return None
         starts = self._marks.finish()
@@ -149,17 +162,17 @@ class ActLog:
             burn_in=starts.burn_in,
         )
 
-    def _open_steps(self, done: _Done) -> OpenSteps | None:
-        events = np.flatnonzero(~done.complete)
-        if not len(events):
-            return None
-        events = events[np.argsort(done.pairs[events])]
-        pairs = done.pairs[events]
-        obs, actions = (map_nest(lambda column: column[events], part) for part in (done.obs, done.actions))
-        inputs, flat = done.inputs[events], done.distribution
-        draw = Draw(actions, None, inputs) if flat is None else Draw(actions, flat.with_inputs(inputs), None)
-        before = () if self._marks is None else map_nest(lambda leaf: leaf[pairs], self._before)
-        return OpenSteps(Acted(pairs, obs, draw, *before), done.rewards[events])
+    def _open_steps(self, done: Done) -> dict[int, OpenSteps]:
+        found: dict[int, OpenSteps] = {}
+        every = np.flatnonzero(~done.complete)
+        for number in np.unique(done.module_of[every]).tolist():
+            events = every[done.module_of[every] == number]
+            part = done.some(events[np.argsort(done.pairs[events])])
+            before = () if self._marks is None else map_nest(lambda leaf: leaf[part.pairs], self._before)  # noqa: B023
+            found[number] = OpenSteps(
+                Acted(part.pairs, part.module_of, part.obs, part.draw(), *before), part.rewards
+            )
+        return found
 
     def _write_before(self, pairs: IntArray, before: Nest) -> None:
         if self._before is None:
@@ -170,61 +183,24 @@ class ActLog:
             column[pairs] = leaf
 
 
-@dataclass(frozen=True)
-class _Done:
-    """All that a module did, in order of time and then pair, and what came of it."""
+def _of_rows(fragment: Fragment, rows: slice) -> Fragment:
+    """Return a fragment of some rows, in memory of its own, and no longer than the longest of them."""
+    steps = int(fragment.lengths[rows].max())
+    time, row = fragment.final_index.T
+    mine = (row >= rows.start) & (row < rows.stop)
 
-    times: IntArray  # [N]
-    pairs: IntArray  # [N]
-    last: IntArray  # [N] the step that completed it, or the last one there is
-    complete: BoolArray  # [N]
-    obs: Nest  # [N, ...]
-    actions: Nest  # [N, ...]
-    inputs: Array  # [N, n], or [N] where there is no distribution
-    distribution: NumpyDistribution | None
-    rewards: Array  # [N]
+    def cut(column: Nest, steps: int = steps) -> Nest:
+        return map_nest(lambda leaf: leaf[:steps, rows].copy(), column)
 
-    def logp(self) -> npt.NDArray[np.float32]:
-        """Return the log-probs `[N]` of the policy that acted."""
-        if self.distribution is None:
-            return self.inputs
-        logp: Array = self.distribution.with_inputs(self.inputs).logp(self.actions)
-        return logp.astype(np.float32, copy=False)
-
-
-class _Rows:
-    """Where steps stand in a fragment: a row for each pair with a complete one, in the order of pairs."""
-
-    def __init__(self, done: _Done) -> None:
-        lengths = np.bincount(done.pairs[done.complete])
-        self.pairs: IntArray = np.flatnonzero(lengths)  # others have at most a step that is open
-        self.lengths: IntArray = lengths[self.pairs]
-        counts = np.bincount(done.pairs)
-        row_of = np.full(len(counts), -1)
-        row_of[self.pairs] = np.arange(len(self.pairs))
-        begins = np.cumsum(counts) - counts
-        order = np.argsort(done.pairs, kind="stable")
-        pairs = done.pairs[order]
-        position, row = np.arange(len(order)) - begins[pairs], row_of[pairs]
-        self.index: IntArray = np.empty((len(order), 2), np.int64)
-        """`[N, 2]` the (t, row) of each step, complete or not."""
-        self.index[order, 0], self.index[order, 1] = position, row
-        # padding is a copy of the first step of its row, so that it is valid
-        self.events: IntArray = np.empty((int(self.lengths.max()) + 1, len(self.lengths)), np.int64)
-        """`[T + 1, rows]` which step stands there; what follows the last one, where it is open already."""
-        self.events[:] = order[begins[self.pairs]]
-        shown = row >= 0
-        self.events[position[shown], row[shown]] = order[shown]
-        self._complete = done.complete
-        self._columns = np.arange(len(self.lengths))
-
-    def lasting(self, going: BoolArray) -> IntArray:
-        """Return the rows whose last step is `going` `[N]` on, and is followed by nothing that was done."""
-        last = self.events[self.lengths - 1, self._columns]
-        after = self.events[self.lengths, self._columns]
-        return np.flatnonzero(going[last] & self._complete[after])
-
-    def real_or_0(self, column: Array) -> Array:
-        """Return a column of steps, `[N]`, as `[T, rows]`, 0 on padding."""
-        real = np.arange(len(self.events) - 1)[:, None] < self.lengths
-        return np.where(real, column.take(self.events[:-1]), np.zeros((), column.dtype))
+    return Fragment(
+        obs=cut(fragment.obs, steps + 1),
+        actions=cut(fragment.actions),
+        action_logp=cut(fragment.action_logp),
+        rewards=cut(fragment.rewards),
+        terminated=cut(fragment.terminated),
+        truncated=cut(fragment.truncated),
+        lengths=fragment.lengths[rows],
+        final_obs=map_nest(lambda leaf: leaf[mine], fragment.final_obs),
+        final_index=np.stack([time[mine], row[mine] - rows.start], axis=1),
+        weights_version=fragment.weights_version,
+    )

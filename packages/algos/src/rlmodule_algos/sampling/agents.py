@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from rlmodule_algos.envs import Columns, MultiAgentVectorEnv
 from rlmodule_algos.frameworks import Bridge
-from rlmodule_algos.sampling.acting import Actor, Draw
+from rlmodule_algos.sampling.acting import Draw
+from rlmodule_algos.sampling.crews import Crews, JointActor
 from rlmodule_algos.sampling.pair_columns import PairColumns
 from rlmodule_algos.sampling.recurrent_state import CarriedState
 from rlmodule_algos.sampling.step_log import Left, Stepped
@@ -31,13 +32,21 @@ NOBODY = -1
 
 
 class Acted(NamedTuple):
-    """What one module did in one step."""
+    """What modules that act together did in one step, for agents of equal spaces."""
 
     pairs: IntArray  # [N]
+    module_of: IntArray  # [N] the number of the module that acted
     obs: Nest  # [N, ...]
     draw: Draw
     state: Nest = None  # [N, ...] before the step, of a stateful module
     fresh: BoolArray | None = None  # [N] whose episode begins with it, of a stateful module
+
+
+class CrewKey(NamedTuple):
+    """Who acts in one pass: a crew, for agents of equal spaces."""
+
+    crew: int
+    group: int
 
 
 class Agents:
@@ -58,7 +67,7 @@ class Agents:
         self._bridge = bridge
         self._rng = rng
         self._member: dict[str, str] = {}  # module id -> an agent that it acts for, whose spaces it has
-        self.module_ids: list[str] = []  # that acted so far, by number
+        self.module_ids: list[str] = []  # by number, also of those that left
         self._numbers: dict[str, int] = {}
         self._pairs = PairColumns(env)
 
@@ -70,36 +79,50 @@ class Agents:
         self._module_of = np.full(self.num_pairs, NOBODY)
         self._states: dict[str, CarriedState] = {}
 
-    def actors(self) -> dict[str, Actor]:
+    def crews(self) -> Crews:
         """Return what acts with the modules as their weights are now."""
-        return {key: Actor(module, self._bridge, self._rng) for key, module in self._modules.items()}
+        modules = {self.number_of(module_id): module for module_id, module in self._modules.items()}
+        return Crews(modules, self._bridge, self._rng)
 
-    def act(self, actors: Mapping[str, Actor], *, explore: bool) -> tuple[Columns, dict[str, Acted]]:
-        """Return the actions for the environments, and what each module did."""
-        done: dict[str, Acted] = {}
-        for code, pairs in self._by_module():
-            module_id = self.module_ids[code]
-            obs, actor = self._pairs.gather(self._obs, pairs), actors[module_id]
-            if actor.is_stateful:
-                carried = self._state_of(module_id)
+    def number_of(self, module_id: str) -> int:
+        """Return the number of a module, which is its own for good."""
+        if module_id not in self._numbers:
+            self._numbers[module_id] = len(self.module_ids)
+            self.module_ids.append(module_id)
+        return self._numbers[module_id]
+
+    def act(self, crews: Crews, *, explore: bool) -> tuple[Columns, dict[CrewKey, Acted]]:
+        """Return the actions for the environments, and what each crew did."""
+        done: dict[CrewKey, Acted] = {}
+        for key, pairs, module_of in self._by_crew(crews):
+            obs, actor = self._pairs.gather(self._obs, pairs), crews.actors[key.crew]
+            if isinstance(actor, JointActor):
+                draw = actor.act(obs, crews.place_of[module_of], explore=explore)
+                done[key] = Acted(pairs, module_of, obs, draw)
+            elif actor.is_stateful:
+                carried = self._state_of(self.module_ids[module_of[0]])
                 state, fresh = carried.rows(pairs), carried.fresh[pairs]
                 draw = actor.act(obs, state, explore=explore)
                 carried.write(pairs, draw.state)
-                done[module_id] = Acted(pairs, obs, draw, state, fresh)
+                done[key] = Acted(pairs, module_of, obs, draw, state, fresh)
             else:
-                done[module_id] = Acted(pairs, obs, actor.act(obs, explore=explore))
+                done[key] = Acted(pairs, module_of, obs, actor.act(obs, explore=explore))
         return self._pairs.actions([(acted.pairs, acted.draw.actions) for acted in done.values()]), done
 
-    def _by_module(self) -> list[tuple[int, IntArray]]:
-        """Return which pairs act now, for each module that acts for some."""
-        pairs = np.flatnonzero(self.acting)
-        codes = self._module_of[pairs]
-        if codes.min(initial=0) == NOBODY:
-            self._map(pairs[codes == NOBODY])
-            codes = self._module_of[pairs]
-        if len(self.module_ids) == 1:
-            return [(0, pairs)] if len(pairs) else []
-        return [(code, pairs[codes == code]) for code in np.flatnonzero(np.bincount(codes)).tolist()]
+    def _by_crew(self, crews: Crews) -> list[tuple[CrewKey, IntArray, IntArray]]:
+        """Return which pairs act now, and with which modules, for each crew that acts for some."""
+        pairs = self.acting.nonzero()[0]
+        unmapped = pairs[self._module_of[pairs] == NOBODY]
+        if len(unmapped):
+            self._map(unmapped)
+        found: list[tuple[CrewKey, IntArray, IntArray]] = []
+        for group, mine in self.env.groups.split(pairs):
+            module_of = self._module_of[mine]
+            crew_of = crews.crew_of[module_of]
+            for crew in np.bincount(crew_of).nonzero()[0].tolist():
+                here = slice(None) if len(crews.actors) == 1 else crew_of == crew
+                found.append((CrewKey(crew, group), mine[here], module_of[here]))
+        return found
 
     def step(self, actions: Columns) -> Stepped:
         """Step the environments, and reset those whose episode is over: `obs` is what is acted on next."""
@@ -148,10 +171,7 @@ class Agents:
         self._module_of = self._module_of.copy()
         for pair in pairs.tolist():
             module_id = self._mapped(self.env.possible_agents[pair // self.env.num_envs])
-            if module_id not in self._numbers:
-                self._numbers[module_id] = len(self.module_ids)
-                self.module_ids.append(module_id)
-            self._module_of[pair] = self._numbers[module_id]
+            self._module_of[pair] = self.number_of(module_id)
 
     def _mapped(self, agent: str) -> str:
         """Ask the mapping. ConfigError for an unknown module, or one that acts for agents of other spaces."""
@@ -168,11 +188,11 @@ class Agents:
         return module_id
 
     def observations(self, pairs: IntArray) -> Nest:
-        """Return what pairs of one module act on next, `[N, ...]`."""
+        """Return what pairs of equal spaces act on next, `[N, ...]`."""
         return self._pairs.gather(self._obs, pairs)
 
     def group_of(self, pairs: IntArray) -> int:
-        """Return the number of the group of agents of equal spaces that pairs of one module are in."""
+        """Return the number of the group of agents of equal spaces that all these pairs are in."""
         return self.env.groups.of(pairs)
 
     def name_of(self, pair: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from time import perf_counter
 from typing import Any
 
@@ -12,7 +12,8 @@ from rlmodule_algos.batching import Fragment
 from rlmodule_algos.envs import MultiAgentVectorEnv
 from rlmodule_algos.frameworks import Bridge
 from rlmodule_algos.sampling.agent_fragments import ActLog, OpenSteps
-from rlmodule_algos.sampling.agents import Agents, IntArray, PolicyMapping
+from rlmodule_algos.sampling.agents import Agents, CrewKey, IntArray, PolicyMapping
+from rlmodule_algos.sampling.crews import Crews
 from rlmodule_algos.sampling.episodes import AgentEpisodeTracker
 from rlmodule_algos.sampling.evaluation import require_finite_rows
 from rlmodule_algos.sampling.step_log import StepLog, Stepped
@@ -72,37 +73,52 @@ class MultiAgentEnvRunner:
         if not self._started:
             agents.reset(self._seed)
             self._started = True
-        actors, learns = agents.actors(), set(self._learns())
-        logs = {key: self._log_of(key, open_) for key, open_ in self._open.items() if key in learns}
+        crews = agents.crews()
+        learns = {agents.number_of(module_id) for module_id in self._learns()}
+        recorded = [not learns.isdisjoint(members) for members in crews.members]
+        logs = self._logs_of_open_steps(crews, learns)
         steps: list[Stepped] = []
         for time in range(num_steps):
-            actions, acted = agents.act(actors, explore=True)
-            for module_id, step in acted.items():
-                if module_id in learns:
-                    if module_id not in logs:
-                        logs[module_id] = self._log_of(module_id)
-                    logs[module_id].act(time, step)
+            actions, acted = agents.act(crews, explore=True)
+            for key, step in acted.items():
+                if recorded[key.crew]:
+                    if key not in logs:
+                        logs[key] = self._log_of(key, crews)
+                    logs[key].act(time, step)
             begin = perf_counter()
             stepped = agents.step(actions)
             self.env_seconds += perf_counter() - begin
             for log in logs.values():
                 log.step(stepped.ended)
             steps.append(stepped)
-        return self._finish(logs, StepLog.stacked(steps), weights_version)
+        return self._finish(logs, StepLog.stacked(steps), learns, weights_version)
 
-    def _log_of(self, module_id: str, open_steps: OpenSteps | None = None) -> ActLog:
-        return ActLog(self._modules[module_id], self._agents.num_pairs, open_steps)
+    def _logs_of_open_steps(self, crews: Crews, learns: Collection[int]) -> dict[CrewKey, ActLog]:
+        """Return logs that begin with what the last fragments left open, of modules that still learn."""
+        found: dict[CrewKey, list[OpenSteps]] = {}
+        for module_id, steps in self._open.items():
+            number = self._agents.number_of(module_id)
+            if number in learns:
+                key = CrewKey(int(crews.crew_of[number]), self._agents.group_of(steps.acted.pairs))
+                found.setdefault(key, []).append(steps)
+        return {key: self._log_of(key, crews, steps) for key, steps in found.items()}
 
-    def _finish(self, logs: Mapping[str, ActLog], steps: StepLog, version: int) -> dict[str, Fragment]:
+    def _log_of(self, key: CrewKey, crews: Crews, open_steps: Sequence[OpenSteps] = ()) -> ActLog:
+        agents = self._agents
+        first = self._modules[agents.module_ids[crews.members[key.crew][0]]]
+        return ActLog(first, agents.num_pairs, open_steps)
+
+    def _finish(
+        self, logs: Mapping[CrewKey, ActLog], steps: StepLog, learns: Collection[int], version: int
+    ) -> dict[str, Fragment]:
         fragments: dict[str, Fragment] = {}
         self._open = {}
-        for module_id, log in logs.items():
-            fragment, open_steps = log.finish(steps, self._agents, version)
-            if fragment is not None:
-                fragments[module_id] = fragment
-            if open_steps is not None:
-                self._open[module_id] = open_steps
-        self.episodes.add(steps, self._agents.module_ids)  # of what failed nothing is counted
+        module_ids = self._agents.module_ids
+        for log in logs.values():
+            found, open_steps = log.finish(steps, self._agents, learns, version)
+            fragments |= {module_ids[number]: fragment for number, fragment in found.items()}
+            self._open |= {module_ids[number]: part for number, part in open_steps.items()}
+        self.episodes.add(steps, module_ids)  # of what failed nothing is counted
         return fragments
 
     def forget(self, module_id: str) -> None:
@@ -149,13 +165,13 @@ def evaluate_agents(
     agents = Agents(env, modules, mapping, bridge, np.random.default_rng(seed))
     agents.reset(seed)
     episodes = AgentEpisodeTracker(env.num_envs, len(env.possible_agents), once=True)
-    actors = agents.actors()
+    crews = agents.crews()
     steps: list[Stepped] = []
     count = 0
     with one_blas_thread():
         while episodes.playing.any():
             playing = np.tile(episodes.playing, len(env.possible_agents))
-            actions, acted = agents.act(actors, explore=explore)
+            actions, acted = agents.act(crews, explore=explore)
             for step in acted.values():
                 name_of = _names(agents, step.pairs)
                 require_finite_rows({"obs": step.obs}, playing[step.pairs], name_of, count)
