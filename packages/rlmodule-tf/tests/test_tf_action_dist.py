@@ -9,9 +9,10 @@ import pytest
 import tensorflow as tf
 from gymnasium import spaces
 
-from rlmodule_core import NumpyCategorical, RLModuleConfig
+from rlmodule_core import Distribution, NumpyCategorical, RLModuleConfig
 from rlmodule_specs import SpecError
 from rlmodule_tf import TfCategorical, TfRLModule
+from rlmodule_tf.distributions import as_distribution
 
 BATCH = {"obs": tf.ones([4, 3])}
 
@@ -56,8 +57,9 @@ def test_a_raw_tensor_as_action_dist_is_refused_at_once_with_what_to_return(phas
 
     assert str(caught.value) == (
         f"Returning.forward_{phase}: the output breaks output_specs_{phase}() in 1 place\n"
-        "  action_dist:  expected rlmodule_core.distribution.Distribution or "
-        "rlmodule_tf.distributions.native._SampleLogProbEntropy, got tf float32 [4, 2]"
+        "  action_dist:  expected rlmodule_tf.distributions.base.TfDistribution or "
+        "rlmodule_tf.distributions.native._SampleLogProbEntropy or "
+        "rlmodule_core.distribution.CustomDistribution, got tf float32 [4, 2]"
     )
 
 
@@ -69,6 +71,52 @@ def test_both_kinds_of_distribution_pass_eagerly_and_in_a_graph(kind: Any, phase
 
     assert forward(BATCH)["action_dist"].sample().shape == (4,)
     assert graph(BATCH["obs"]).shape == (4,)
+
+
+def test_a_distribution_of_another_framework_is_refused_by_name_with_what_to_return() -> None:
+    other = NumpyCategorical(np.zeros((4, 2), np.float32))
+
+    for phase in ("exploration", "inference"):
+        with pytest.raises(SpecError, match=r"TfDistribution or .*, got .*\.NumpyCategorical"):
+            getattr(Returning(lambda logits: other), f"forward_{phase}")(BATCH)
+    with pytest.raises(TypeError, match=r"expected a Distribution or .* tensors, got .*\.NumpyCategorical"):
+        as_distribution(other)
+
+
+def test_a_distribution_of_ones_own_passes_that_says_of_no_framework() -> None:
+    class Own(Distribution[Any]):
+        """Derived from the neutral contract alone."""
+
+        def __init__(self, logits: Any) -> None:
+            self.ours = TfCategorical(logits)
+            self.inputs = logits
+
+        @classmethod
+        def from_inputs(cls, inputs: Any, space: Any = None) -> Own:
+            return cls(inputs)
+
+        def sample(self) -> Any:
+            return self.ours.sample()
+
+        def rsample(self) -> Any:
+            return self.ours.rsample()
+
+        def logp(self, value: Any) -> Any:
+            return self.ours.logp(value)
+
+        def entropy(self) -> Any:
+            return self.ours.entropy()
+
+        def kl(self, other: Own) -> Any:
+            return self.ours.kl(other.ours)
+
+        def to_deterministic(self) -> Distribution[Any]:
+            return self.ours.to_deterministic()
+
+    found = Returning(Own).forward_inference(BATCH)["action_dist"]
+
+    assert isinstance(found, Own)
+    assert as_distribution(found) is found
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ are `[*batch]`.
 from __future__ import annotations
 
 import abc
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import gymnasium as gym
 
@@ -17,6 +17,9 @@ Tensor = TypeVar("Tensor")
 
 class Distribution(abc.ABC, Generic[Tensor]):
     """Actions given parameters."""
+
+    framework: ClassVar[str | None] = None
+    """Whose tensors the class is over; one of a user's own need not say."""
 
     inputs: Tensor
     """The flat parameters, `[*batch, n]`; `from_inputs` of them gives an equal distribution."""
@@ -67,6 +70,18 @@ class Distribution(abc.ABC, Generic[Tensor]):
         super().__init_subclass__(**kwargs)
         if any(_depth(cls, name) < _depth(cls, "to_numpy") for name in _IN_NUMPY_TOO):
             cls.to_numpy = Distribution.to_numpy  # type: ignore[method-assign]
+
+
+class CustomDistribution(abc.ABC):  # noqa: B024  # nothing is derived from it
+    """What a user derives from `Distribution` itself, and from none that says whose tensors it is over.
+
+    It is for `isinstance` alone.
+    """
+
+    @classmethod
+    def __subclasshook__(cls, other: type) -> bool:
+        """Whether a class is such a one."""
+        return issubclass(other, Distribution) and other.framework is None
 
 
 _IN_NUMPY_TOO = ("sample", "logp", "entropy", "kl", "to_deterministic")

@@ -12,6 +12,7 @@ import tensorflow as tf
 from gymnasium.vector.utils import create_empty_array
 
 from rlmodule_core import Columns, Distribution, RLModule, RLModuleConfig
+from rlmodule_core.distribution import CustomDistribution
 from rlmodule_core.module import Batch, Output, State, device_is_taken
 from rlmodule_core.nest import map_nest
 from rlmodule_core.state import check_same_state, flatten_state, nest_state, with_ties
@@ -27,6 +28,7 @@ from rlmodule_tf._variables import (
 )
 from rlmodule_tf.arrays import as_array, dtypes_of
 from rlmodule_tf.bridge import could_record, no_grad, to_tensors
+from rlmodule_tf.distributions.base import TfDistribution
 from rlmodule_tf.distributions.native import _SampleLogProbEntropy
 from rlmodule_tf.modes import _Contents, _in_inference_mode, _in_train_mode, _modes_matter, _training_context
 
@@ -49,7 +51,11 @@ class TfRLModule(_OwnsVariables, RLModule):
     """
 
     framework: ClassVar[str] = "tf"
-    action_dist_classes: ClassVar[tuple[type, ...]] = (Distribution, _SampleLogProbEntropy)
+    action_dist_classes: ClassVar[tuple[type, ...]] = (
+        TfDistribution,
+        _SampleLogProbEntropy,
+        CustomDistribution,
+    )
 
     def __init__(self, config: RLModuleConfig | None = None) -> None:
         tf.Module.__init__(self)

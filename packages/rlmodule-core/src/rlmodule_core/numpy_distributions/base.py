@@ -15,6 +15,8 @@ Array = npt.NDArray[Any]
 class NumpyDistribution(ParametricDistribution[Array]):
     """A distribution that draws from the generator it is given."""
 
+    framework = "numpy"
+
     def sample(self, rng: np.random.Generator | None = None) -> Array:
         """Draw one value for each batch entry, from `rng` or from fresh entropy."""
         return self._sample(np.random.default_rng() if rng is None else rng)

@@ -15,6 +15,8 @@ from rlmodule_core.parametric_distribution import ParametricDistribution
 class TfDistribution(Distribution[tf.Tensor]):
     """Base of all distributions over TensorFlow tensors."""
 
+    framework = "tf"
+
 
 class TfParametric(TfDistribution, ParametricDistribution[tf.Tensor]):
     """Base of those that are flat inputs and settings.

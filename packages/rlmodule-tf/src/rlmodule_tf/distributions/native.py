@@ -112,11 +112,11 @@ def as_distribution(value: object) -> Distribution[tf.Tensor]:
 
     Raises TypeError for anything else.
     """
-    if isinstance(value, Distribution):
+    if isinstance(value, Distribution) and value.framework in ("tf", None):
         return value
     if isinstance(value, _SampleLogProbEntropy):
         return TfNative(value)
     raise TypeError(
-        f"action_dist: expected a Distribution or an object with sample, log_prob and entropy, "
-        f"got {type(value).__module__}.{type(value).__qualname__}"
+        "action_dist: expected a Distribution or an object with sample, log_prob and entropy over TensorFlow "
+        f"tensors, got {type(value).__module__}.{type(value).__qualname__}"
     )

@@ -14,6 +14,8 @@ CHOICES = (td.Categorical, td.OneHotCategorical)
 class TorchDistribution(Distribution[Tensor]):
     """Base of all distributions over torch tensors."""
 
+    framework = "torch"
+
     def native_form(self) -> td.Distribution | None:
         """Return the same distribution as one of `torch.distributions`, or None if it has none."""
         return None

@@ -112,11 +112,11 @@ def as_distribution(value: object) -> Distribution[Tensor]:
 
     Raises TypeError for anything else.
     """
-    if isinstance(value, Distribution):
+    if isinstance(value, Distribution) and value.framework in ("torch", None):
         return value
     if isinstance(value, td.Distribution):
         return TorchNative(value)
     raise TypeError(
-        f"action_dist: expected a Distribution or a torch.distributions.Distribution, "
+        "action_dist: expected a Distribution or a torch.distributions.Distribution over torch tensors, "
         f"got {type(value).__module__}.{type(value).__qualname__}"
     )
