@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 # First, as it has TensorFlow be quiet and repeatable, which is decided when that is imported.
-from rlmodule_tf import TfCategorical
+from rlmodule_tf import TfCategorical, mask_logits
 
 # isort: split
 
@@ -40,8 +40,7 @@ class NestedKeys(DiscreteBCTfModule):
     def _forward_exploration(self, batch: NestedDict) -> Mapping[str, Any]:
         obs = batch["obs"]
         logits = self.policy(tf.concat([obs["global"], obs["local"]], axis=-1))
-        allowed = tf.where(batch["action_mask"], logits, logits.dtype.min)
-        return {"action_dist": TfCategorical(allowed)}
+        return {"action_dist": TfCategorical(mask_logits(logits, batch["action_mask"]))}
 
 
 class TensorShapes(DiscreteBCTfModule):

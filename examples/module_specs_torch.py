@@ -10,6 +10,7 @@ from gymnasium import spaces
 
 from rlmodule_core import NestedDict, RLModuleConfig
 from rlmodule_specs import SpecError, SpecType, TorchTensorSpec
+from rlmodule_torch import mask_logits
 from rlmodule_torch.bc_module import DiscreteBCTorchModule
 
 
@@ -35,7 +36,7 @@ class NestedKeys(DiscreteBCTorchModule):
     def _forward_exploration(self, batch: NestedDict) -> Mapping[str, Any]:
         obs = batch["obs"]
         logits = self.policy(torch.cat([obs["global"], obs["local"]], dim=-1))
-        allowed = logits.masked_fill(~batch["action_mask"], -torch.inf)
+        allowed = mask_logits(logits, batch["action_mask"])
         return {"action_dist": torch.distributions.Categorical(logits=allowed)}
 
 

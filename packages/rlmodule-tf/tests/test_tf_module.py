@@ -133,6 +133,17 @@ def test_without_a_space_the_variables_are_refused_until_a_forward_has_made_them
     assert len(module.trainable_variables) == 4
 
 
+def test_a_module_that_observes_words_has_its_variables_after_construction_too() -> None:
+    class OfLetters(KerasModule):
+        def _forward_train(self, batch: Batch, **kwargs: Any) -> Output:
+            counts = tf.cast(tf.strings.length(batch["obs"]["word"]), tf.float32)
+            return {"action_dist": TfCategorical(self.policy(counts[:, None]))}
+
+    words = spaces.Dict({"word": spaces.Text(4), "point": spaces.Box(-1, 1, (2,))})
+    module = OfLetters(RLModuleConfig(observation_space=words, action_space=spaces.Discrete(2)))
+    assert len(module.variables) == 4
+
+
 def test_a_forward_that_fails_on_zeros_is_an_error_that_names_the_layers() -> None:
     class Failing(KerasModule):
         def _forward_train(self, batch: Batch, **kwargs: Any) -> Output:

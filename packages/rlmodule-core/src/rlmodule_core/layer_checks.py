@@ -41,17 +41,24 @@ def built(config: Any, framework: str, *, method: str, where: str) -> Any:
 
 
 def example_batch(space: gym.Space[Any] | None, state: State, to_tensors: Callable[[Nest], Nest]) -> Any:
-    """Return a batch of one observation of zeros, `[1, ...]`, or `[1, 1, ...]` and a state with a memory.
-
-    None if there is no space, or one whose samples are no arrays.
-    """
+    """Return a batch of zeros; None if there is no space, or one whose samples are no arrays."""
     if space is None or any(leaf_shape(leaf) is None for leaf in leaves(nest_of_spaces(space))):
         return None
+    return batch_of_zeros(space, state, to_tensors)
+
+
+def batch_of_zeros(
+    space: gym.Space[Any], state: State, to_tensors: Callable[[Nest], Nest]
+) -> dict[str, Nest]:
+    """Return a batch of one observation of zeros, `[1, ...]`, or `[1, 1, ...]` and a state with a memory.
+
+    What is no array is as gymnasium has it empty.
+    """
     obs = create_empty_array(space, n=1, fn=np.zeros)
     if not state:
         return {Columns.OBS: to_tensors(obs)}
     batched = {Columns.OBS: map_nest(_batched, obs), Columns.STATE_IN: map_nest(_batched, state)}
-    return to_tensors(batched)
+    return {name: to_tensors(column) for name, column in batched.items()}
 
 
 def check_layers(

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Never
 import gymnasium as gym
 import numpy as np
 import tensorflow as tf
-from gymnasium.vector.utils import create_empty_array
 
 from rlmodule_core import Columns, Distribution, RLModule, RLModuleConfig
 from rlmodule_core.distribution import CustomDistribution
+from rlmodule_core.layer_checks import batch_of_zeros
 from rlmodule_core.module import Batch, Output, State, device_is_taken
 from rlmodule_core.nest import map_nest
 from rlmodule_core.state import check_same_state, flatten_state, nest_state, with_ties
@@ -93,7 +93,11 @@ class TfRLModule(_OwnsVariables, RLModule):
         if lazy and space is None:
             return
         if lazy and space is not None:
-            self._call_once(self._example_batch(space), lazy)
+            batch = batch_of_zeros(space, self.get_initial_state(), to_tensors)
+            if Columns.STATE_IN in batch:  # for a forward that cannot do without, though callers may
+                steps = tf.ones([1, 1], tf.bool)
+                batch |= {Columns.MASK: steps, Columns.IS_FIRST: steps}
+            self._call_once(batch, lazy)
         self._may_grow = bool(self._unbuilt())  # a layer that no forward calls: `variables` will name it
 
     def _call_once(self, batch: Batch, lazy: list[str]) -> None:
@@ -113,18 +117,6 @@ class TfRLModule(_OwnsVariables, RLModule):
                 f"variables of {', '.join(lazy)}, and failed: {type(failure).__name__}: {failure}; mend the "
                 "forward, or if it is right build these layers in __init__, say with layer.build(shape)"
             ) from failure
-
-    def _example_batch(self, space: gym.Space[Any]) -> Batch:
-        obs, state = create_empty_array(space, n=1, fn=np.zeros), self.get_initial_state()
-        if not state:
-            return {Columns.OBS: to_tensors(obs)}
-        steps = tf.ones([1, 1], tf.bool)
-        return {
-            Columns.OBS: map_nest(lambda array: tf.convert_to_tensor(array[None]), obs),
-            Columns.STATE_IN: map_nest(lambda array: tf.convert_to_tensor(array[None]), state),
-            Columns.MASK: steps,
-            Columns.IS_FIRST: steps,
-        }
 
     # `f(batch, **kwargs) if kwargs else f(batch)`: without keywords the latter takes half a microsecond less
 
