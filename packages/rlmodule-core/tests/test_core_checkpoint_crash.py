@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -226,3 +228,95 @@ def test_after_a_kill_at_any_moment_the_newest_acknowledged_checkpoint_loads(
         for path in numbered_checkpoints(tmp_path):
             number_in(path)
         acknowledged = newest
+
+
+HELD_SAVE = """
+import os, sys, time
+from pathlib import Path
+import numpy as np
+from rlmodule_core import write_checkpoint
+calls, fsync = [], os.fsync
+def hold(descriptor):
+    fsync(descriptor)
+    calls.append(descriptor)
+    if len(calls) == 2:
+        print("held", flush=True)
+        time.sleep(600)
+os.fsync = hold
+write_checkpoint(Path(sys.argv[1]), {"weights": np.zeros(9, np.float32)}, kind="test")
+"""
+
+
+@contextmanager
+def a_save_that_hangs(target: Path) -> Iterator[Callable[[], None]]:
+    """Have another process write two of three files, and yield what kills it."""
+    command = [sys.executable, "-c", HELD_SAVE, str(target)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+
+        def kill() -> None:
+            process.kill()
+            process.wait()
+
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "held\n"
+            yield kill
+        finally:
+            kill()
+
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="asks Linux which boot wrote a folder")
+
+
+@linux
+def test_what_a_killed_save_left_is_removed_by_the_next_one_beside_it_and_a_living_one_kept(
+    tmp_path: Path,
+) -> None:
+    with a_save_that_hangs(tmp_path / "ckpt_1") as kill:
+        (left,) = litter(tmp_path)
+        assert len(list((tmp_path / left).iterdir())) == 2
+        write_checkpoint(tmp_path / "ckpt_2", state(2), kind="test")
+        assert litter(tmp_path) == [left]
+
+        kill()
+        assert litter(tmp_path) == [left]
+        write_checkpoint(tmp_path / "ckpt_3", state(3), kind="test")
+
+    assert litter(tmp_path) == []
+    assert [number_in(path) for path in numbered_checkpoints(tmp_path)] == [3, 2]
+
+
+@linux
+@pytest.mark.parametrize("doubt", ["another machine", "an unknown file", "nothing in it", "a link"])
+def test_what_is_not_surely_ours_and_abandoned_is_kept(tmp_path: Path, doubt: str) -> None:
+    with a_save_that_hangs(tmp_path / "ckpt_1") as kill:
+        kill()
+    left = next(path for path in tmp_path.iterdir() if path.name.startswith(".tmp-"))
+    if doubt == "another machine":
+        left = left.rename(tmp_path / f".tmp-{'0' * 32}-{'0' * 32}")
+    elif doubt == "an unknown file":
+        (left / "notes.txt").write_text("precious")
+    elif doubt == "nothing in it":
+        for path in left.iterdir():
+            path.unlink()
+    else:
+        elsewhere = left.rename(tmp_path / "elsewhere")
+        left.symlink_to(elsewhere)
+    before = sorted(path.name for path in left.iterdir())
+
+    write_checkpoint(tmp_path / "ckpt_2", state(2), kind="test")
+
+    assert litter(tmp_path) == [left.name]
+    assert sorted(path.name for path in left.iterdir()) == before
+
+
+def test_saves_at_the_same_time_leave_each_other_alone(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        saves = [
+            pool.submit(write_checkpoint, tmp_path / f"ckpt_{n}", state(n), kind="test") for n in range(60)
+        ]
+        for save in saves:
+            save.result()
+
+    assert sorted(number_in(path) for path in numbered_checkpoints(tmp_path)) == list(range(60))
+    assert litter(tmp_path) == []

@@ -3,6 +3,9 @@
 A folder cannot be renamed over a full one. While a checkpoint takes another's place, the older one is
 therefore `.<name>.replaced`; a process that dies at that moment leaves it there, and readers find it. One
 that dies a moment later leaves it beside the newer one; whoever reads or writes that next removes it.
+
+Before that it is written as `.tmp-<boot>-<random>`, a folder that its writer keeps locked. The kernel frees
+what a killed process had locked, so the next save beside it knows that it is abandoned, and removes it.
 """
 
 from __future__ import annotations
@@ -11,14 +14,20 @@ import os
 import shutil
 import stat
 import uuid
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, TypeVar
+
+try:
+    import fcntl
+except ImportError:  # pragma: no cover  # where there are no such locks nothing is removed
+    fcntl = None  # type: ignore[assignment]
 
 MANIFEST, STATE, TENSORS = "manifest.json", "state.json", "tensors.safetensors"
 READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # a pipe keeps nobody waiting
 OPEN_FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0)
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")  # of this machine since it was started; of Linux alone
 T = TypeVar("T")
 
 
@@ -86,16 +95,72 @@ def require_free_aside(directory: Path) -> None:
 
 def commit_folder(directory: Path, files: Mapping[str, bytes]) -> None:
     """Write files as the folder `directory`, in place of an older checkpoint, atomically and durably."""
-    temporary = directory.parent / f".tmp-{os.getpid()}-{uuid.uuid4().hex}"
+    _remove_abandoned(directory.parent)
+    temporary = directory.parent / f"{_temporary_prefix()}{uuid.uuid4().hex}"
     temporary.mkdir(mode=0o700)
     try:
-        for name, data in files.items():
-            _write_durably(temporary / name, data)
-        _sync_directory(temporary)
-        _put_in_place(temporary, directory)
+        with _locked(temporary, wait=True):
+            for name, data in files.items():
+                _write_durably(temporary / name, data)
+            _sync_directory(temporary)
+            _put_in_place(temporary, directory)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
+
+
+def _temporary_prefix() -> str:
+    """Return how the names of folders begin that this machine writes; locks of others may be unknown here."""
+    try:
+        return f".tmp-{BOOT_ID.read_text().strip().replace('-', '')}-"
+    except OSError:
+        return ".tmp--"
+
+
+def _remove_abandoned(parent: Path) -> None:
+    """Remove what killed processes of this machine were writing. What cannot be removed stays.
+
+    An empty folder stays too: its writer may not have come to lock it yet.
+    """
+    prefix = _temporary_prefix()
+    if prefix == ".tmp--":
+        return
+    with suppress(OSError):
+        for name in [name for name in os.listdir(parent) if name.startswith(prefix)]:
+            _remove_unlocked(parent / name)
+
+
+def _remove_unlocked(temporary: Path) -> None:
+    """Remove a temporary folder, unless its writer lives or has put it in place by now."""
+    with suppress(OSError), _locked(temporary, wait=False) as folder:
+        if folder is None or not os.path.samestat(os.fstat(folder), os.stat(temporary)):
+            return
+        names = os.listdir(folder)
+        if names and set(names) <= {MANIFEST, STATE, TENSORS}:
+            for name in names:
+                os.unlink(name, dir_fd=folder)
+            temporary.rmdir()
+
+
+@contextmanager
+def _locked(folder: Path, *, wait: bool) -> Iterator[int | None]:
+    """Open a folder and lock it; None if somebody else has locked it, or no locks are known there.
+
+    A writer waits, for one who looks whether the folder is abandoned locks it for a moment.
+    """
+    if fcntl is None:
+        yield None
+        return
+    descriptor = os.open(folder, OPEN_FOLDER)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            locked = True
+        except OSError:
+            locked = False
+        yield descriptor if locked else None
+    finally:
+        os.close(descriptor)
 
 
 def _put_in_place(temporary: Path, directory: Path) -> None:
