@@ -260,3 +260,44 @@ def test_a_network_that_acts_inside_training_is_in_inference_mode_and_the_traini
     now = flatten_state(target.get_state())
     assert all((now[name] == array).all() for name, array in weights.items())
     assert kept(target, "inference") == 1.0
+
+
+def test_keras_still_keeps_the_mode_of_a_call_where_we_read_and_write_it() -> None:
+    """All that we use of Keras which is not public; a version that moves it fails here, by name."""
+    from keras.src.backend.common import global_state
+
+    found = []
+
+    class Asking(tf.keras.layers.Layer):  # type: ignore[type-arg]
+        def call(self, x: tf.Tensor) -> tf.Tensor:
+            context = global_state.GLOBAL_STATE_TRACKER.__dict__["current_call_ctx"]
+            found.append((context is self._get_call_context(), context.get_value("training")))
+            context.set_value("training", False)
+            found.append((True, self._get_call_context().get_value("training")))
+            return x
+
+    Asking()(tf.zeros([1]), training=True)
+
+    assert found == [(True, True), (True, False)]
+    assert global_state.GLOBAL_STATE_TRACKER.__dict__.get("current_call_ctx") is None
+    assert callable(Asking()._maybe_reset_call_context)
+    assert callable(Asking()._clear_losses)
+    assert tf.keras.Sequential([Asking()])._layers
+
+
+def test_a_mode_that_a_layer_is_told_holds_for_those_called_after_it_as_anywhere_in_keras() -> None:
+    class Telling(TfRLModule):
+        def __init__(self) -> None:
+            super().__init__(CONFIG)
+            self.told, self.after = tf.keras.layers.Dropout(0.9), tf.keras.layers.Dropout(0.9)
+
+        def _forward_exploration(self, batch: Any, **mode: bool) -> Any:
+            self.told(batch["obs"], training=False)
+            return {"action_dist": TfCategorical(self.after(batch["obs"], **mode))}
+
+        _forward_inference = _forward_exploration
+
+    module, batch = Telling(), {"obs": tf.ones([64, 4])}
+
+    assert tf.reduce_all(module.forward_train(batch)["action_dist"].inputs == 1.0)  # docs/modules.md says so
+    assert not tf.reduce_all(module.forward_train(batch, training=True)["action_dist"].inputs == 1.0)

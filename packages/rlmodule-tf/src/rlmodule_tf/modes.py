@@ -1,4 +1,8 @@
-"""Which layers compute differently in training, and whether some came in since one looked."""
+"""Which layers compute differently in training, and whether some came in since one looked.
+
+Keras has no public word for the mode that its layers ask for: the context of a call (`_get_call_context`,
+`GLOBAL_STATE_TRACKER`) is its own. A test says so in words when a new version of Keras keeps it elsewhere.
+"""
 
 from __future__ import annotations
 
