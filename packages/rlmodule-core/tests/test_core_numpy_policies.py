@@ -22,6 +22,7 @@ from rlmodule_core import (
     distribution_config,
     numpy_distribution,
     numpy_form_of,
+    numpy_policies,
 )
 from rlmodule_core.numpy_layers import ACTIVATIONS, RunningNorm
 from rlmodule_specs import SpecError
@@ -67,21 +68,19 @@ def inputs_one_by_one(policies: Sequence[NumpyPolicy], obs: Any, policy_of: Any)
     return np.stack([said[number][row] for row, number in enumerate(policy_of)])
 
 
+ROWS = {
+    "even": np.arange(20) // 4,  # all have as many rows, one after the other
+    "mixed": np.array([4, 0, 2, 2, 1, 3, 0, 0, 4]),
+    "some": np.array([3, 1, 3, 3]),  # some have none
+    "one": np.array([2]),
+    "uneven": np.where(np.arange(300) % 40 == 0, np.arange(300) // 40 % 5, 3),  # one has most: all act apart
+}
+
+
+@pytest.mark.parametrize("rows", ROWS)
 @pytest.mark.parametrize("kind", FLEETS)
-@pytest.mark.parametrize(
-    "policy_of",
-    [
-        np.arange(20) // 4,  # all have as many rows, one after the other
-        np.array([4, 0, 2, 2, 1, 3, 0, 0, 4]),
-        np.array([3, 1, 3, 3]),  # some have none
-        np.array([2]),
-        np.where(
-            np.arange(300) % 40 == 0, np.arange(300) // 40 % 5, 3
-        ),  # one has most: each has its own pass
-    ],
-    ids=["even", "mixed", "some", "one", "uneven"],
-)
-def test_each_row_is_told_what_its_own_policy_says_of_it(kind: str, policy_of: Any) -> None:
+def test_each_row_is_told_what_its_own_policy_says_of_it(kind: str, rows: str) -> None:
+    policy_of = ROWS[rows]
     obs = np.random.default_rng(9).normal(scale=2.0, size=(len(policy_of), 3)).astype(np.float32)
     before = obs.copy()
 
@@ -90,6 +89,19 @@ def test_each_row_is_told_what_its_own_policy_says_of_it(kind: str, policy_of: A
 
     np.testing.assert_allclose(actual.inputs, inputs_one_by_one(FLEETS[kind], obs, policy_of), atol=2e-6)
     np.testing.assert_array_equal(obs, before)
+
+
+@pytest.mark.parametrize("rows", ROWS)
+def test_large_policies_say_it_each_in_a_pass_of_its_own(rows: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(numpy_policies, "SMALL", 5 * 3 + 2 * 5 - 1)
+    policies, policy_of = FLEETS["tanh"], ROWS[rows]
+    obs = np.random.default_rng(9).normal(size=(len(policy_of), 3)).astype(np.float32)
+
+    together = NumpyPolicies(policies)
+
+    assert together._layers is None
+    actual = together.action_dist(obs, policy_of)
+    np.testing.assert_allclose(actual.inputs, inputs_one_by_one(policies, obs, policy_of), atol=2e-6)
 
 
 def test_the_distribution_is_the_one_of_the_policies() -> None:

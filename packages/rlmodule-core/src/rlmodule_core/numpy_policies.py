@@ -20,16 +20,22 @@ from rlmodule_core.numpy_module import NumpyPolicy
 
 Array = npt.NDArray[Any]
 IntArray = npt.NDArray[np.int64]
+SMALL = 2**15
+"""Weights of a policy that spends longer on calls than on numbers: two layers of 128 units, say."""
 PADDING = 16
-"""Rows of padding for which a pass of its own, for a single policy, would take as long; roughly."""
+"""Rows of padding that cost such a policy as much as a pass of its own; roughly."""
 
 
 class NumpyPolicies:
-    """`M` policies that `can_act_together`, with their weights as they are when this is made."""
+    """`M` policies that `can_act_together`, with their weights as they are when this is made.
+
+    These must not change while it acts: some are copied, others are not.
+    """
 
     def __init__(self, policies: Sequence[NumpyPolicy]) -> None:
         first = policies[0]
-        self._layers = _StackedLayers.of([policy.layers for policy in policies])
+        small = sum(layer.weight.size for layer in first.layers.layers) <= SMALL
+        self._layers = _StackedLayers.of([policy.layers for policy in policies]) if small else None
         self._apart = [policy._forward for policy in policies]
         self._check = first._check_exploration
         self._make_distribution = first._make_distribution
@@ -46,7 +52,7 @@ class NumpyPolicies:
         order = policy_of.argsort(kind="stable")  # by policy
         counts, layers = np.bincount(policy_of, minlength=len(self._apart)), self._layers
         rows, present = int(counts.max()), counts.nonzero()[0]
-        if rows * len(present) > 2 * len(obs) + PADDING * len(present):
+        if layers is None or rows * len(present) > 2 * len(obs) + PADDING * len(present):
             return self._one_by_one(obs, order, counts)
         if len(present) < len(counts):
             counts, layers = counts[present], layers.some(present)
@@ -59,7 +65,7 @@ class NumpyPolicies:
         return found
 
     def _one_by_one(self, obs: Array, order: IntArray, counts: IntArray) -> Array:
-        """Where one policy has most of the rows, so that those of the others would be mostly padding."""
+        """For large policies, and where one has most of the rows, so that the others' were mostly padding."""
         parts = np.split(order, np.cumsum(counts)[:-1])
         found = [forward(obs[mine]) for forward, mine in zip(self._apart, parts, strict=True) if len(mine)]
         outputs = np.empty((len(obs), found[0].shape[1]), np.float32)
