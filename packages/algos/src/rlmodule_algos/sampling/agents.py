@@ -133,13 +133,13 @@ class Agents:
         rewards = step.rewards.ravel()
         self._obs = step.obs
         self.acting = has_obs & ~ended
-        leaving = np.flatnonzero(ended)
+        leaving = ended.nonzero()[0]
         left: list[Left] = []
         if len(leaving):
             left = self._pairs.split(self._obs, leaving)
             for carried in self._states.values():
                 carried.restart(leaving)
-        if step.over.any():
+        if np.count_nonzero(step.over):  # several times faster than any()
             self._begin(step.over)
         return Stepped(acting, rewards, has_obs, terminated, truncated, ended, module_of, step.over, left)
 
@@ -168,10 +168,10 @@ class Agents:
 
     def _map(self, pairs: IntArray) -> None:
         """Ask the mapping who acts for these; what a step told stays as it is."""
+        agents = (pairs // self.env.num_envs).tolist()
+        mapped = [self.number_of(self._mapped(self.env.possible_agents[agent])) for agent in agents]
         self._module_of = self._module_of.copy()
-        for pair in pairs.tolist():
-            module_id = self._mapped(self.env.possible_agents[pair // self.env.num_envs])
-            self._module_of[pair] = self.number_of(module_id)
+        self._module_of[pairs] = mapped
 
     def _mapped(self, agent: str) -> str:
         """Ask the mapping. ConfigError for an unknown module, or one that acts for agents of other spaces."""
