@@ -141,7 +141,7 @@ def appo_module_loss(
 
     The columns and the result are the framework's tensors, which only the loss itself touches.
     """
-    appo_loss = framework.algorithm_part("appo", "loss").appo_loss
+    part = framework.algorithm_part("appo", "loss")
     as_distribution = framework.bridge.as_distribution
 
     def loss(batch: Mapping[str, Any], coefficients: Mapping[str, Any]) -> Any:
@@ -149,8 +149,9 @@ def appo_module_loss(
         policy = as_distribution(output[Columns.ACTION_DIST])
         kl = None
         if config.use_kl_loss:
-            kl = policy.with_inputs(batch[Columns.ACTION_DIST_INPUTS]).kl(policy)
-        return appo_loss(
+            (target,) = part.zero_padding(batch.get(Columns.LOSS_MASK), batch[Columns.ACTION_DIST_INPUTS])
+            kl = policy.with_inputs(target).kl(policy)
+        return part.appo_loss(
             logp=policy.logp(batch[Columns.ACTIONS]),
             old_logp=batch[Columns.ACTION_LOGP],
             target_logp=batch[TARGET_LOGP],
