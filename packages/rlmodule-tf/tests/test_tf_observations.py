@@ -16,6 +16,7 @@ from rlmodule_core import (
     EmbeddingEncoderConfig,
     FlattenEncoderConfig,
     MLPEncoderConfig,
+    MLPHeadConfig,
     NestedDict,
     NormalizerConfig,
     OneHotEncoderConfig,
@@ -241,3 +242,19 @@ def test_the_statistics_are_in_the_state_and_no_gradient_moves_them() -> None:
         "moments.1.count": ((), "int64"),
     }
     assert not normalizer.trainable_variables
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        MLPEncoderConfig(input_dim=4, hidden=(3,)),
+        MLPHeadConfig(input_dim=4, output_dim=2),
+        FlattenEncoderConfig(shape=(4,)),
+        OneHotEncoderConfig(shape=(4,), sizes=(2,) * 4, start=(0,) * 4),
+        EmbeddingEncoderConfig(shape=(4,), sizes=(2,) * 4, start=(0,) * 4, dim=3),
+    ],
+)
+def test_strings_are_refused_in_words(config: Any) -> None:
+    words = tf.constant([["a", "b", "c", "d"]])
+    with pytest.raises(ValueError, match=r"expected a tensor of numbers, got one of strings, \[1, 4\]: turn"):
+        build(config)(words)

@@ -10,7 +10,7 @@ import tensorflow as tf
 from rlmodule_core import CNNEncoderConfig, ConvLayer
 from rlmodule_core.initializers import initial_weights
 from rlmodule_tf._kernels import Kernel
-from rlmodule_tf.layers import ACTIVATIONS, TfLayer, _flat, _Norm, dense, generator
+from rlmodule_tf.layers import ACTIVATIONS, TfLayer, _cast, _flat, _Norm, dense, generator
 
 
 class TfCNNEncoder(TfLayer):
@@ -43,7 +43,7 @@ class TfCNNEncoder(TfLayer):
             x = tf.reshape(x, [-1, *x.shape[-3:]])
         if config.channels_first:
             x = tf.transpose(x, [0, 2, 3, 1])
-        x = tf.cast(x, self._dtype())
+        x = _cast(x, self._dtype())
         if config.scale != 1.0:
             x = x * config.scale
         for index, conv in enumerate(self.convs):

@@ -25,6 +25,7 @@ from rlmodule_core.nest import Nest
 Activation = Callable[[tf.Tensor], tf.Tensor]
 NORM_EPSILON = 1e-5  # added to the variance by every layer norm
 MANY_WEIGHTS = 2**18  # a CPU first lays out what is right in a product, which for these takes longer than it
+_STRING = tf.string
 
 
 def linear(x: tf.Tensor) -> tf.Tensor:
@@ -94,7 +95,7 @@ class TfMLPEncoder(TfLayer):
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
         """Encode a batch; numbers of any kind are taken as the kind of the weights."""
-        x = tf.cast(x, self.layers[0].weight.dtype if self.layers else tf.float32)
+        x = _cast(x, self.layers[0].weight.dtype if self.layers else tf.float32)
         if self.norms:
             for layer, norm in zip(self.layers, self.norms, strict=True):
                 x = self._activation(norm(layer(x)))
@@ -170,7 +171,7 @@ class TfMLPHead(TfLayer):
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
         """Map features to outputs; features of any kind are taken as the kind of the weights."""
-        x = tf.cast(x, self.layers[-1].weight.dtype)
+        x = _cast(x, self.layers[-1].weight.dtype)
         for layer in self.layers[:-1]:
             x = self._activation(layer(x))
         return self.layers[-1](x)
@@ -217,6 +218,16 @@ def _affine(x: tf.Tensor, weight: tf.Variable, bias: tf.Variable) -> tf.Tensor:
     y = tf.reshape(y, tf.concat([tf.shape(x)[:-1], tf.shape(bias)], axis=0))
     shaped: tf.Tensor = tf.ensure_shape(y, [*x.shape[:-1], bias.shape[0]])
     return shaped
+
+
+def _cast(x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    """Return numbers in a dtype. Raises ValueError for strings, where TensorFlow's error is of its inside."""
+    if x.dtype is _STRING:
+        raise ValueError(
+            f"expected a tensor of numbers, got one of strings, {list(x.shape)}: turn them into numbers "
+            "before they get here, by tf.strings.to_number or tf.keras.layers.StringLookup, say"
+        )
+    return tf.cast(x, dtype)
 
 
 def _flat(x: tf.Tensor, axes: int, size: int) -> tf.Tensor:

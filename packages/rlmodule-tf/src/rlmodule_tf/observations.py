@@ -19,7 +19,7 @@ from rlmodule_core.encoder_configs import leaf_at, with_leaf
 from rlmodule_core.nest import Nest
 from rlmodule_core.numpy_layers import RunningNorm
 from rlmodule_core.running_moments import Moments, leaf_rows, updated_moments
-from rlmodule_tf.layers import TfLayer, TfMLPEncoder, _flat, generator, parameter
+from rlmodule_tf.layers import TfLayer, TfMLPEncoder, _cast, _flat, generator, parameter
 
 
 class TfFlattenEncoder(TfLayer):
@@ -32,7 +32,7 @@ class TfFlattenEncoder(TfLayer):
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
         """Flatten, cast and scale."""
         config = self.config
-        x = tf.cast(_flat(x, len(config.shape), config.output_dim), tf.float32)
+        x = _cast(_flat(x, len(config.shape), config.output_dim), tf.float32)
         return x if config.scale == 1.0 else x * config.scale
 
 
@@ -141,7 +141,7 @@ class _Moments(TfLayer):
         counted = self.count > 0  # else x stays as it is: nothing is known that it could be far from
         spread = tf.where(counted, self.var + config.epsilon, tf.ones_like(self.var))
         limit = tf.where(counted, tf.constant(config.clip, spread.dtype), math.inf)
-        x = (tf.cast(x, self.mean.dtype) - self.mean) / tf.sqrt(spread)
+        x = (_cast(x, self.mean.dtype) - self.mean) / tf.sqrt(spread)
         return tf.clip_by_value(x, -limit, limit)
 
     def update(self, rows: np.ndarray[Any, Any]) -> None:
@@ -153,4 +153,4 @@ class _Moments(TfLayer):
 
 def _comparable(x: tf.Tensor) -> tf.Tensor:
     """Return classes in a dtype that holds all of them and what is none."""
-    return x if x.dtype.is_floating else tf.cast(x, tf.int64)
+    return x if x.dtype.is_floating else _cast(x, tf.int64)
