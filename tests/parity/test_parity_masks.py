@@ -94,7 +94,9 @@ def test_a_class_masked_on_one_side_only_makes_a_huge_but_finite_divergence(back
         assert np.isfinite(backend.gradient(lambda x: free.kl(narrowed(x)), logits)).all()
 
 
-def test_where_a_mask_allows_nothing_all_classes_are_equally_likely(backend: Any) -> None:
+def test_where_a_mask_allows_nothing_all_classes_are_equally_likely_and_the_first_is_drawn(
+    backend: Any,
+) -> None:
     logits = np.array([[5.0, 1.0, 0.0]], np.float32)
     nothing = backend.package.mask_logits(backend.tensors(logits), backend.tensors(np.zeros((1, 3), bool)))
     p = backend.make(spaces.Discrete(3), backend.arrays(nothing))
@@ -103,6 +105,7 @@ def test_where_a_mask_allows_nothing_all_classes_are_equally_likely(backend: Any
     np.testing.assert_allclose(
         backend.arrays(p.logp(backend.tensors(np.array([1])))), -math.log(3), rtol=1e-6
     )
+    assert backend.draw(p, seed=5).tolist() == [0]  # docs/distributions.md says so
 
 
 def test_a_mask_of_another_shape_is_refused(backend: Any) -> None:

@@ -21,7 +21,8 @@ def mask_logits(logits: Array, mask: Array) -> Array:
     A forbidden class has a logit of -2^64 (in half precision -1.1e4), so that the result alone gives the
     same distribution again: it is never drawn and never the mode, its log-probability and sums of such are
     finite, and what is allowed keeps its proportions.
-    Where nothing is allowed all classes are, equally likely: a compiled graph cannot raise an error.
+    A row that allows nothing is for the caller to refuse, as sampling loops do: a compiled graph cannot, and
+    to look would make a device wait. By `logp` all of its classes are equally likely, but the first is drawn.
     Raises ValueError unless both have one shape.
     """
     if logits.shape != np.shape(mask):
