@@ -14,12 +14,13 @@ from __future__ import annotations
 import argparse
 import cProfile
 import pstats
-from statistics import median
+from statistics import mean, median
 from typing import NamedTuple
 
 from rlmodule_algos import PPO, MultiAgentCartPole, PPOConfig
 
 BATCH = 4096  # agent steps of an iteration, were all agents always there
+WARM_UP = 15  # iterations
 GOAL = 1.5  # times the cost of a single agent
 KINDS = ("single", "shared", "own")
 AS_MANY_PLACES, AS_MANY_ACTING = "single, as many places", "single, as many acting"
@@ -63,7 +64,8 @@ def built(agents: int, rows: int, framework: str) -> dict[str, PPO]:
         return config(kind, agents, rows, steps, framework).build()
 
     shared, own = made("shared", rows), made("own", rows)
-    acting = round(rows * sample(shared).acting)
+    shares = [sample(shared).acting for _ in range(2 * WARM_UP)][WARM_UP:]  # at first nobody has fallen
+    acting = round(rows * mean(shares))
     single = {AS_MANY_PLACES: made("single", rows), AS_MANY_ACTING: made("single", acting)}
     return {**single, "shared": shared, "own": own}
 
@@ -81,7 +83,7 @@ def sample(algorithm: PPO) -> Cost:
 def measure(algorithms: dict[str, PPO], rounds: int) -> dict[str, Cost]:
     """Return median costs; the kinds take turns, so that a busy minute hits all of them."""
     costs: dict[str, list[Cost]] = {kind: [] for kind in algorithms}
-    for measured in (False, *[True] * rounds):
+    for measured in (*[False] * WARM_UP, *[True] * rounds):
         for kind, algorithm in algorithms.items():
             cost = sample(algorithm)
             if measured:
