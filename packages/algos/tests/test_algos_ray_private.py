@@ -155,3 +155,32 @@ def test_nothing_is_alive_fifteen_seconds_after_the_driver_was_killed(
     assert not alive
     assert not folders(driver.pid)
     assert len(pids) >= 6
+
+
+CYCLES = """
+import ray
+from rlmodule_algos import PPOConfig
+from rlmodule_algos.execution.ray_connection import connections, target_of
+
+if __name__ == "__main__":
+    config = PPOConfig().environment("CartPole-v1").env_runners(num_env_runners=1)
+    config.training(train_batch_size=128, model={"fcnet_hiddens": [8]})
+    for _ in range(3):
+        with config.build() as algorithm:
+            algorithm.train()
+            host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
+            before = connections((host, int(port)))
+        print(len(before), sum(target_of(entry) == target for entry, target in before.items()), flush=True)
+"""
+
+
+def test_the_end_of_each_ray_closes_the_connections_to_its_store_and_leaves_no_folder() -> None:
+    """Of most of its ends, left to itself, Ray keeps a connection; see `ray_connection`."""
+    started = subprocess.Popen([sys.executable, "-c", CYCLES], stdout=subprocess.PIPE, text=True)
+    printed, _ = started.communicate()
+    of_cycles = [[int(number) for number in line.split()] for line in printed.splitlines()]
+
+    assert len(of_cycles) == 3
+    assert all(before for before, _ in of_cycles)
+    assert not any(after for _, after in of_cycles)
+    assert not folders(started.pid)

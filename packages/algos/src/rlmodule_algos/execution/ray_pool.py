@@ -25,6 +25,7 @@ from rlmodule_algos.execution import ray_watchdog
 from rlmodule_algos.execution.engine import Process, Ref
 from rlmodule_algos.execution.learner_group import Question
 from rlmodule_algos.execution.messages import Delivery, Request, Snapshot
+from rlmodule_algos.execution.ray_connection import NO_FLUSH, shut_down
 from rlmodule_algos.execution.ray_surroundings import (
     environment,
     loopback_only,
@@ -194,6 +195,7 @@ class Session:
     def __init__(self, address: str | None, num_env_runners: int) -> None:
         self.address = address
         self.folder: str | None = None  # of a Ray of our own
+        self._store: str | None = None  # its address
         self._users = 0
         self._ours = not ray.is_initialized()
         self._watchdog: subprocess.Popen[bytes] | None = None
@@ -241,7 +243,7 @@ class Session:
                 Session.current = None
             try:
                 if self._ours:
-                    ray.shutdown()
+                    shut_down(ray._private.worker, self._store)
             finally:
                 self._dismiss_watchdog()
 
@@ -281,7 +283,9 @@ class Session:
                     logging_level=logging.ERROR,
                     _node_ip_address=LOOPBACK,
                     _temp_dir=str(Path(folder, "ray")),  # Ray opens its folder to all
+                    _system_config=dict(NO_FLUSH),  # Ray adds its own to what it is given
                 )
+            self._store = ray.get_runtime_context().gcs_address
             if (at := ray.util.get_node_ip_address()) != LOOPBACK:
                 raise RuntimeError(
                     f"env_runners: Ray {ray.__version__} listens at {at}, not at {LOOPBACK} as it was told; "
