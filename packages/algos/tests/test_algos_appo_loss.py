@@ -109,13 +109,17 @@ def test_the_worker_ratio_is_cut_at_its_bound_and_nowhere_else() -> None:
         assert tensors["logp"].grad.item() == pytest.approx(-expected)
 
 
-def test_a_policy_that_hardly_does_what_was_done_gives_no_nan() -> None:
-    one = np.zeros(1, np.float32)
-    given = {**dict.fromkeys(COLUMNS, one), "old_logp": one - 200.0, "logp": one, "advantages": one + 1.0}
+@pytest.mark.parametrize("advantage", [1.0, 0.0, -1.0])
+@pytest.mark.parametrize("target", [-200.0, 0.0, 200.0])
+@pytest.mark.parametrize("acted", [-200.0, 0.0, 200.0])
+def test_policies_that_are_very_far_apart_give_no_nan(acted: float, target: float, advantage: float) -> None:
+    """Also where the ratio of what learns to the target is one that exp cannot hold."""
+    one = np.ones(1, np.float32)
+    given = {**dict.fromkeys(COLUMNS, 0 * one), "old_logp": acted * one, "target_logp": target * one}
 
-    loss, tensors = torch_loss(given)
+    loss, tensors = torch_loss({**given, "advantages": advantage * one, "kl": None})
 
-    assert np.isfinite(loss.total_loss.item())
+    assert np.isfinite([field.item() for field in loss]).all()
     assert np.isfinite(tensors["logp"].grad.numpy()).all()
 
 

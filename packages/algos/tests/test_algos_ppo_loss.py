@@ -106,6 +106,20 @@ def test_at_ratio_one_the_clip_fraction_and_the_kl_estimate_are_zero() -> None:
     assert loss.mean_kl.item() == 0.0
 
 
+@pytest.mark.parametrize("advantage", [1.0, 0.0, -1.0])
+@pytest.mark.parametrize("acted", [-200.0, 200.0])
+def test_policies_that_are_very_far_apart_give_no_nan(acted: float, advantage: float) -> None:
+    one = torch.ones(1)
+    tensors: dict[str, Any] = {**dict.fromkeys(COLUMNS, 0 * one), "old_logp": acted * one, "kl": None}
+    tensors |= {"advantages": advantage * one, "logp": torch.zeros(1, requires_grad=True)}
+
+    loss = ppo_loss(**tensors, mask=None, **SETTINGS)
+    loss.total_loss.backward()
+
+    assert torch.isfinite(torch.stack([*map(torch.Tensor.detach, loss)])).all()
+    assert torch.isfinite(tensors["logp"].grad).all()
+
+
 def test_columns_of_different_shapes_are_refused_and_never_broadcast() -> None:
     given = columns(N=8, seed=5)
     given["values"] = given["values"][:, None]

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from rlmodule_algos.returns import MAX_LOG_RATIO
 from rlmodule_torch.masking import constant, masked_mean, require_same_shape, squared_error, zero_padding
 
 
@@ -50,17 +51,17 @@ def appo_loss(
         mask, logp, old_logp, target_logp, advantages, values, value_targets, entropy
     )
     worker = torch.clamp(old_logp - target_logp, -math.inf, math.log(target_worker_clipping))
-    ratio = torch.exp(
-        worker + logp - old_logp
-    )  # min(mu/pi_T, rho) pi/mu: pi/pi_T unless mu/pi_T is above rho
+    # log of min(mu/pi_T, rho) pi/mu: of pi/pi_T unless mu/pi_T is above rho
+    log_ratio = torch.clamp(worker + logp - old_logp, -MAX_LOG_RATIO, MAX_LOG_RATIO)
+    ratio = torch.exp(log_ratio)
     clipped = torch.clamp(ratio, 1.0 - clip_param, 1.0 + clip_param)
     l_clip = masked_mean(torch.minimum(ratio * advantages, clipped * advantages), mask)  # (7)
     l_vf = 0.5 * masked_mean(squared_error(values, value_targets), mask)
     bonus = masked_mean(entropy, mask)  # S of (9)
     total = -(l_clip - vf_loss_coeff * l_vf + entropy_coeff * bonus)  # (9)
     if kl is None:
-        log_ratio = constant(logp) - target_logp
-        mean_kl = masked_mean(torch.exp(log_ratio) - 1.0 - log_ratio, mask)
+        moved = torch.clamp(constant(logp) - target_logp, -MAX_LOG_RATIO, MAX_LOG_RATIO)
+        mean_kl = masked_mean(torch.exp(moved) - 1.0 - moved, mask)
     else:
         (kl,) = zero_padding(mask, kl)
         mean_kl = masked_mean(kl, mask)

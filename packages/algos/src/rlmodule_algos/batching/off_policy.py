@@ -14,8 +14,7 @@ import numpy.typing as npt
 from rlmodule_algos.batching.evaluation import Evaluation
 from rlmodule_algos.batching.fragment import Fragment
 from rlmodule_algos.batching.on_policy import rows_to_learn
-from rlmodule_algos.returns import vtrace
-from rlmodule_algos.returns.vtrace import MAX_LOG_RATIO
+from rlmodule_algos.returns import MAX_LOG_RATIO, vtrace
 from rlmodule_core import Columns
 from rlmodule_core.nest import Nest, map_nest
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import tensorflow as tf
 from tensorflow import Tensor
 
+from rlmodule_algos.returns import MAX_LOG_RATIO
 from rlmodule_tf.masking import constant, masked_mean, require_same_shape, squared_error, zero_padding
 
 
@@ -47,7 +48,7 @@ def ppo_loss(
     logp, old_logp, advantages, values, old_values, value_targets, entropy = zero_padding(
         mask, logp, old_logp, advantages, values, old_values, value_targets, entropy
     )
-    log_ratio = logp - old_logp
+    log_ratio = tf.clip_by_value(logp - old_logp, -MAX_LOG_RATIO, MAX_LOG_RATIO)
     ratio = tf.exp(log_ratio)  # r_t(theta)
     clipped = tf.clip_by_value(ratio, 1.0 - clip_param, 1.0 + clip_param)
     l_clip = masked_mean(tf.minimum(ratio * advantages, clipped * advantages), mask)  # (7)

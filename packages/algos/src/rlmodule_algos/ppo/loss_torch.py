@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from rlmodule_algos.returns import MAX_LOG_RATIO
 from rlmodule_torch.masking import constant, masked_mean, require_same_shape, squared_error, zero_padding
 
 
@@ -47,7 +48,7 @@ def ppo_loss(
     logp, old_logp, advantages, values, old_values, value_targets, entropy = zero_padding(
         mask, logp, old_logp, advantages, values, old_values, value_targets, entropy
     )
-    log_ratio = logp - old_logp
+    log_ratio = torch.clamp(logp - old_logp, -MAX_LOG_RATIO, MAX_LOG_RATIO)
     ratio = torch.exp(log_ratio)  # r_t(theta)
     clipped = torch.clamp(ratio, 1.0 - clip_param, 1.0 + clip_param)
     l_clip = masked_mean(torch.minimum(ratio * advantages, clipped * advantages), mask)  # (7)

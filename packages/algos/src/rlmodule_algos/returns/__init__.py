@@ -2,6 +2,6 @@
 
 from rlmodule_algos.returns.gae import gae
 from rlmodule_algos.returns.statistics import explained_variance, standardize
-from rlmodule_algos.returns.vtrace import VTrace, vtrace
+from rlmodule_algos.returns.vtrace import MAX_LOG_RATIO, VTrace, vtrace
 
-__all__ = ["VTrace", "explained_variance", "gae", "standardize", "vtrace"]
+__all__ = ["MAX_LOG_RATIO", "VTrace", "explained_variance", "gae", "standardize", "vtrace"]
