@@ -181,7 +181,8 @@ def tf_rows() -> None:
 def checked_by_hand(forward: Callable[[Any], Any], batch: Any, distribution: type) -> Any:
     """Call a forward between the least that a check of this batch and output can be: the floor for ours.
 
-    An operation of TensorFlow leaves the processor's caches cold, so each line costs more than in a loop of its own.
+    An operation of TensorFlow leaves the processor's caches cold, so that each line costs more than in a loop
+    of its own.
     """
     if batch.__class__ is not dict:
         raise TypeError("the batch")

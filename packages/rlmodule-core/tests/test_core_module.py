@@ -99,6 +99,21 @@ def test_without_a_forward_of_its_own_training_computes_what_exploring_does() ->
 def test_overriding_a_public_forward_is_refused_when_the_class_is_made(name: str) -> None:
     with pytest.raises(TypeError, match=f"Sly overrides {name}, .* override _{name} instead"):
         type("Sly", (Plain,), {name: lambda self, batch: {}})
+    with pytest.raises(TypeError, match=f"Sly overrides {name}"):
+        type("Sly", (Plain,), {"framework": "numpy", name: lambda self, batch: {}})
+    with pytest.raises(TypeError, match=f"Sly overrides {name}"):
+        type("Sly", (RLModule,), {name: lambda self, batch: {}})
+
+
+def test_a_class_that_brings_a_framework_in_may_have_forwards_of_its_own_and_those_below_it_not() -> None:
+    def forward_train(self: RLModule, batch: Batch) -> Output:
+        return {"checked": self._check_train.input(batch)}
+
+    new: Any = type("New", (RLModule,), {"framework": "abacus", "forward_train": forward_train})
+
+    assert new.forward_train is forward_train
+    with pytest.raises(TypeError, match="Sly overrides forward_train"):
+        type("Sly", (new,), {"forward_train": lambda self, batch: {}})
 
 
 def test_a_mixin_cannot_override_a_public_forward_either() -> None:

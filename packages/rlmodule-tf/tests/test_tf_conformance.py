@@ -61,8 +61,10 @@ class TestRecurrent(TfRLModuleConformance):
 
 
 class Leaky(DiscreteBCTfModule):
-    def _run_inference(self, batch: Any, **kwargs: Any) -> Any:
-        return self._forward_train(batch)
+    def _in_acting(self, forward: Any, batch: Any, kwargs: Any) -> Any:
+        if forward == self._forward_inference:
+            return forward(batch, **kwargs)
+        return super()._in_acting(forward, batch, kwargs)
 
 
 class Growing(DiscreteBCTfModule):

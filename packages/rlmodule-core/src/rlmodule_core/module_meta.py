@@ -16,9 +16,13 @@ class RLModuleMeta(abc.ABCMeta):
     def __new__(
         mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **kwargs: Any
     ) -> RLModuleMeta:
-        """Refuse a class that overrides a public forward, itself or by a mixin: its checks would be lost."""
+        """Refuse a class that overrides a public forward, itself or by a mixin: its checks would be lost.
+
+        Only the class that brings a framework in may have forwards of its own.
+        """
         made = super().__new__(mcs, name, bases, namespace, **kwargs)
-        first = next((cls for cls in reversed(made.__mro__) if isinstance(cls, RLModuleMeta)), made)
+        ours = [cls for cls in reversed(made.__mro__) if isinstance(cls, RLModuleMeta)]
+        first = next((cls for cls in ours if "framework" in vars(cls)), ours[0])
         overridden = [
             forward for forward in PUBLIC_FORWARDS if getattr(made, forward) is not getattr(first, forward)
         ]

@@ -13,6 +13,8 @@ from typing import Any
 import tensorflow as tf
 from keras.src.backend.common import global_state
 
+keras_state: Any = global_state.GLOBAL_STATE_TRACKER
+
 
 class _TrainMode(tf.keras.layers.Layer):  # type: ignore[type-arg]  # not subscriptable at run time
     """A layer that is never called: it only stands for the outer one that layers ask for their mode."""
@@ -49,7 +51,7 @@ def _training_context() -> Any:
 
     None if there is nothing. Read where Keras keeps it, as its own look-up takes five times as long.
     """
-    context = global_state.GLOBAL_STATE_TRACKER.__dict__.get("current_call_ctx")
+    context = keras_state.__dict__.get("current_call_ctx")
     if context is None:
         return None
     training = context.get_value("training")  # in a graph it may be a tensor
