@@ -350,6 +350,49 @@ def test_asynchronous_runners_that_fail_are_replaced_and_every_fragment_is_accou
     assert pool.health()["num_dropped_fragments"] == 2  # of the first; the second was asked for nothing yet
 
 
+def test_what_had_come_when_a_call_was_interrupted_is_returned_by_the_next(pools: Pools) -> None:
+    engine = InlineEngine(config())
+    pool = pools(engine, **AS_THEY_COME)
+    pool.broadcast(0, pools.learner.modules.get_state)
+    waiting, waits = engine.wait, iter(range(100))
+    engine.wait = lambda refs, timeout: (  # type: ignore[method-assign]
+        interrupt() if next(waits) == 6 else waiting(refs, timeout)
+    )
+    with pytest.raises(KeyboardInterrupt):
+        pool.sample(200)
+    came = pool.health()["num_fragments_in_flight"]
+    assert pool.health()["num_fragments_delivered"] == len(pool.receipts) == 0
+    assert came > 4  # more than wait for runners, so some were taken already
+    assert balanced(pool)
+    pool.sample(200)
+
+    assert pool.health()["num_fragments_delivered"] == len(pool.receipts) == 20
+    for runner in range(2):
+        sequences = [receipt.sequence for receipt in pool.receipts if receipt.runner == runner]
+        assert sequences == list(range(len(sequences)))  # none was lost, and their order is kept
+    assert pool.episodes.num_steps == sum(receipt.num_env_steps for receipt in pool.receipts)
+
+
+def test_what_had_come_when_a_runner_gave_up_counts_as_not_delivered(pools: Pools) -> None:
+    engine = InlineEngine(config(), lambda runner, turn: "raise" if runner else None)
+    pool = pools(engine, **AS_THEY_COME)
+    pool.broadcast(0, pools.learner.modules.get_state)
+    with pytest.raises(EnvRunnerError):
+        pool.sample(1_000_000)
+
+    assert pool.health()["num_fragments_delivered"] == len(pool.receipts) == 0
+    assert pool.health()["num_fragments_in_flight"] > 4
+    assert balanced(pool)
+
+
+def test_without_a_fragment_length_each_runner_is_asked_for_its_share_of_the_batch(pools: Pools) -> None:
+    pool = pools(InlineEngine(config()), size=3, requests_in_flight=1)
+    pool.broadcast(0, pools.learner.modules.get_state)
+    fragments = pool.sample(60)["default_policy"]
+
+    assert [fragment.rewards.shape for fragment in fragments] == [(10, 2)] * 3
+
+
 def test_a_runner_that_takes_long_to_start_begins_with_the_weights_of_then(pools: Pools) -> None:
     engine = InlineEngine(config())
     pool = pools(engine, tolerance=replace(TOLERANCE, start_timeout_s=60.0), **AS_THEY_COME)

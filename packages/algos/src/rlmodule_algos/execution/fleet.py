@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from time import monotonic, sleep
 
@@ -158,6 +158,11 @@ class Fleet:
         """Give out the fragment that came first of those that wait."""
         self.books.delivered += 1
         return self.arrived.popleft()
+
+    def put_back(self, taken: Sequence[Delivery]) -> None:
+        """Let the fragments that were taken last wait again, before all others and in their order."""
+        self.books.delivered -= len(taken)
+        self.arrived.extendleft(reversed(taken))
 
     @property
     def num_in_flight(self) -> int:

@@ -98,9 +98,7 @@ class RemotePool:
         fleet = self._fleet
         if fleet.num_in_flight:  # of a call that was interrupted, so sampled with older weights
             fleet.refuse_asked()
-        size, wanted = max(1, num_env_steps // len(fleet.slots)), len(fleet.slots)
-        if self._steps_per_request is not None:
-            size, wanted = self._steps_per_request, max(1, -(-num_env_steps // self._steps_per_request))
+        size, wanted = self._portions(num_env_steps)
         own = [deque([size] * len(range(slot.index, wanted, len(fleet.slots)))) for slot in fleet.slots]
         for_all: deque[int] = deque()
         while len(fleet.arrived) < wanted:
@@ -120,16 +118,27 @@ class RemotePool:
     def _take_arrived(self, num_env_steps: int) -> list[Delivery]:
         """Take fragments as they come, as many as are needed if every step of theirs is real."""
         fleet, taken = self._fleet, list[Delivery]()
-        size = self._steps_per_request or num_env_steps
-        while len(taken) * size < num_env_steps:
+        size, wanted = self._portions(num_env_steps)
+        try:
+            while len(taken) < wanted:
+                self._fill_up(size)
+                if fleet.arrived:
+                    taken.append(fleet.take())
+                else:
+                    fleet.poll()
+                    fleet.lost.clear()  # others will be asked for in their place
             self._fill_up(size)
-            if fleet.arrived:
-                taken.append(fleet.take())
-            else:
-                fleet.poll()
-                fleet.lost.clear()  # others will be asked for in their place
-        self._fill_up(size)
+        except BaseException:  # an interrupt, or a runner that failed too often: nobody gets them now
+            fleet.put_back(taken)
+            raise
         return taken
+
+    def _portions(self, num_env_steps: int) -> tuple[int, int]:
+        """Return the environment steps of a request, and how many of these make a batch."""
+        if self._steps_per_request is None:
+            num_runners = len(self._fleet.slots)
+            return max(1, num_env_steps // num_runners), num_runners
+        return self._steps_per_request, max(1, -(-num_env_steps // self._steps_per_request))
 
     def _fill_up(self, size: int) -> None:
         """Ask every runner for so much that it has something to do while the learner learns.
