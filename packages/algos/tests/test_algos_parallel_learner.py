@@ -19,13 +19,13 @@ from gymnasium.spaces import Box, Discrete
 from rlmodule_algos import APPOConfig, BCConfig, ImpalaConfig, PPOConfig
 from rlmodule_algos.batching import steps_in_rows
 from rlmodule_algos.config import AlgorithmConfig
-from rlmodule_algos.execution import LearnerError, LearnerGroup, LearnerTolerance
+from rlmodule_algos.execution import LearnerGroup, LearnerTolerance
 from rlmodule_algos.execution.engine import Process, Ref
 from rlmodule_algos.execution.learner_group import Question
 from rlmodule_algos.execution.remote_learner import MakeLearning, RemoteLearner
 from rlmodule_algos.frameworks import Framework
 from rlmodule_algos.learner_setup import MakeLearnerSetup, make_learner
-from rlmodule_algos.learning import Learner, Limit, OptimizerSettings, ParallelLearner
+from rlmodule_algos.learning import Learner, LearnerError, Limit, OptimizerSettings, ParallelLearner
 from rlmodule_algos.module_setup import ModuleSetup
 from rlmodule_algos.sampling import Spaces
 from rlmodule_core import Columns, SingleAgentRLModuleSpec, initial_weights_from
@@ -269,6 +269,28 @@ def test_a_gradient_of_one_learner_that_is_not_finite_moves_nobody() -> None:
     after = flatten_state(both.together.get_state()["modules"])
     for name, array in before.items():
         np.testing.assert_array_equal(after[name], array)
+
+
+def test_ten_batches_in_a_row_without_a_finite_gradient_are_an_error_with_as_many_learners_as_there_are() -> (
+    None
+):
+    both, batch = pair(ppo()), batch_of(24, None)
+    spoilt = {**batch, Columns.VALUE_TARGETS: np.full(24, 1e30, np.float32)}
+    said = []
+    for learner in both[:2]:
+        for bad in (9, 9):
+            for _ in range(bad):
+                assert learn(learner, spoilt)["num_steps"] == 0
+            learn(learner, batch)
+        for _ in range(9):
+            learn(learner, spoilt)
+        with pytest.raises(LearnerError, match=r"10 batches in a row.*vf_loss of the loss \(inf\)") as caught:
+            learn(learner, spoilt)
+        said.append(str(caught.value))
+
+    assert said[0] == said[1]
+    assert not both.together.not_finite()
+    require_equal(both)
 
 
 def test_a_module_that_joins_leaves_and_joins_again_learns_as_with_one_learner() -> None:

@@ -17,8 +17,8 @@ import pytest
 from rlmodule_algos import APPOConfig, ConfigError, PPOConfig
 from rlmodule_algos.algorithm import Algorithm
 from rlmodule_algos.config import AlgorithmConfig
-from rlmodule_algos.execution import LearnerError, LearnerGroup
-from rlmodule_algos.learning import ParallelLearner
+from rlmodule_algos.execution import LearnerGroup
+from rlmodule_algos.learning import LearnerError, ParallelLearner
 from rlmodule_core import SingleAgentRLModuleSpec
 from rlmodule_core.state import flatten_state
 

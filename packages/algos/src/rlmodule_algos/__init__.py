@@ -8,6 +8,7 @@ from rlmodule_algos.config import AlgorithmConfig
 from rlmodule_algos.envs import EnvError, MultiAgentCartPole, MultiAgentEnv
 from rlmodule_algos.execution import EnvRunnerError
 from rlmodule_algos.impala import Impala, ImpalaConfig
+from rlmodule_algos.learning import LearnerError
 from rlmodule_algos.policy import Policy
 from rlmodule_algos.ppo import PPO, PPOConfig
 from rlmodule_algos.settings import ConfigError
@@ -25,6 +26,7 @@ __all__ = [
     "EnvRunnerError",
     "Impala",
     "ImpalaConfig",
+    "LearnerError",
     "MultiAgentCartPole",
     "MultiAgentEnv",
     "PPOConfig",

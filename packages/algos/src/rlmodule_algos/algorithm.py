@@ -237,7 +237,10 @@ class Algorithm(abc.ABC, Generic[Config]):
     # --- saving and stopping ------------------------------------------------------------------
 
     def save(self, directory: str | Path) -> Path:
-        """Write `directory/ckpt_<iteration>/`, whole or not at all, and return its path."""
+        """Write `directory/ckpt_<iteration>/`, whole or not at all, and return its path.
+
+        Raises CheckpointError if it cannot be written, or weights are not finite.
+        """
         return save_algorithm_state(self, Path(directory))
 
     def restore(self, directory: str | Path) -> None:

@@ -26,9 +26,14 @@ KIND = "rlmodule_algos.Algorithm"
 def save_algorithm_state(algorithm: Algorithm[Any], folder: Path) -> Path:
     """Write the checkpoint of this iteration and return its path; the same iteration is replaced.
 
-    Raises CheckpointError if it cannot be written there; an older one stays then.
+    Raises CheckpointError if it cannot be written there, or weights are not finite; an older one stays then.
     """
     path = folder / f"ckpt_{algorithm.iteration:09d}"
+    if broken := algorithm.learner.not_finite():
+        raise CheckpointError(
+            f"{path}: was not written, as weights are not finite: {'; '.join(broken)}; restore an older "
+            "checkpoint, or build the algorithm anew"
+        )
     joined, own = algorithm._setup.joined, algorithm._setup.module_ids
     content = {
         "algorithm": algorithm.name,

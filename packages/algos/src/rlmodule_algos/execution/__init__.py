@@ -1,7 +1,7 @@
 """Where sampling runs: in this process, or where the machine ends, elsewhere."""
 
 from rlmodule_algos.execution.circular_buffer import CircularBuffer, SampledBatch
-from rlmodule_algos.execution.errors import EnvRunnerError, LearnerError
+from rlmodule_algos.execution.errors import EnvRunnerError
 from rlmodule_algos.execution.fleet import FaultTolerance
 from rlmodule_algos.execution.learner_group import LearnerGroup, LearnerTolerance
 from rlmodule_algos.execution.pool import LocalPool, OwnModules, SamplerPool
@@ -11,7 +11,6 @@ __all__ = [
     "CircularBuffer",
     "EnvRunnerError",
     "FaultTolerance",
-    "LearnerError",
     "LearnerGroup",
     "LearnerTolerance",
     "LocalPool",

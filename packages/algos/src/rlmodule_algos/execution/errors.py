@@ -7,7 +7,3 @@ from rlmodule_algos.envs import EnvError
 
 class EnvRunnerError(EnvError):
     """A runner that fails again and again, or may not be replaced any more; it ends the run."""
-
-
-class LearnerError(RuntimeError):
-    """A learner in another process that raised, or failed again and again; it ends the run."""

@@ -11,8 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from rlmodule_algos.execution.engine import Process, Ref
-from rlmodule_algos.execution.errors import LearnerError
-from rlmodule_algos.learning import Gradient, Lesson
+from rlmodule_algos.learning import Gradient, LearnerError, Lesson
 from rlmodule_algos.learning.data_parallel import FlatArray
 from rlmodule_algos.learning.learner import IntArray
 from rlmodule_core.module import State

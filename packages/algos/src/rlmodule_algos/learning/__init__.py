@@ -1,6 +1,7 @@
 """From batches to better weights."""
 
 from rlmodule_algos.learning.data_parallel import Added, Gradient, Gradients, Lesson, ParallelLearner
+from rlmodule_algos.learning.errors import LearnerError
 from rlmodule_algos.learning.kl import adapted_kl_coefficient
 from rlmodule_algos.learning.learner import Learner, Limit, OptimizerSettings, UpdateResult
 from rlmodule_algos.learning.schedules import value_at
@@ -11,6 +12,7 @@ __all__ = [
     "Gradient",
     "Gradients",
     "Learner",
+    "LearnerError",
     "Lesson",
     "Limit",
     "OptimizerSettings",

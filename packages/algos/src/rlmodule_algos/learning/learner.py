@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rlmodule_algos.frameworks import Framework, Updater
+from rlmodule_algos.learning.finite import SkippedInARow, not_finite_in
 from rlmodule_core import MultiAgentRLModule, RLModule, SingleAgentRLModuleSpec
 from rlmodule_core.nest import Nest, leaves, map_nest
 
@@ -69,6 +70,7 @@ class Learner:
         self._seed = seed
         self._updaters: dict[str, Updater] = {}
         self._rngs: dict[str, np.random.Generator] = {}  # what shuffles a module's rows, and no other's
+        self._skipped: dict[str, SkippedInARow] = {}
         for module_id in modules if trained is None else trained:
             self._make_updater(module_id)
 
@@ -94,11 +96,13 @@ class Learner:
             grad_clip_by=settings.grad_clip_by,
         )
         self._rngs[module_id] = np.random.default_rng(self._seed)
+        self._skipped[module_id] = SkippedInARow()
 
     def remove(self, module_id: str) -> None:
         """Forget a module's optimizer, if it has one."""
         self._updaters.pop(module_id, None)
         self._rngs.pop(module_id, None)
+        self._skipped.pop(module_id, None)
 
     def update(
         self,
@@ -117,6 +121,9 @@ class Learner:
         loss looks up. `minibatch_size` counts steps: `steps` `[N]` says how many each row holds (None:
         one). Minibatches hold as nearly equal numbers of steps as whole rows allow, so that no step weighs
         more than another. An exceeded `limit` ends the update. Without rows nothing happens.
+
+        A step whose gradient is not finite is not taken. Raises LearnerError, which says what was not finite
+        first, once no step of the module could be taken on `MAX_SKIPPED_IN_A_ROW` batches in a row.
         """
         if steps is None:
             steps = np.ones(len(leaves(next(iter(batch.values())))[0]), np.int64)
@@ -126,6 +133,7 @@ class Learner:
             if limit is not None and limit.exceeded(result.loss):
                 break
         self._finish(module_id)
+        self._count_skipped(module_id, batch, results)
         return self._summary(results)
 
     def health(self) -> dict[str, int]:
@@ -156,6 +164,26 @@ class Learner:
                     for name, column in shuffled.items()
                 }
                 yield updater.step(minibatch, coefficients)
+
+    def _count_skipped(self, module_id: str, batch: Mapping[str, Nest], results: list[Any]) -> None:
+        skipped = self._skipped[module_id]
+        if any(result.applied for result in results):
+            skipped.start_over()
+        elif results:
+            skipped.add(module_id, self._not_finite_weights(module_id), batch, results[0].loss)
+
+    def _not_finite_weights(self, module_id: str) -> list[str]:
+        updater = self._updaters.get(module_id)
+        trained = np.empty(0) if updater is None else updater.get_weights()
+        return not_finite_in(self.modules[module_id].get_state(), trained)
+
+    def not_finite(self) -> list[str]:
+        """Return which weights of all modules are not finite, and what they hold."""
+        return [
+            f"module {module_id!r}: {found}"
+            for module_id in self.modules
+            for found in self._not_finite_weights(module_id)
+        ]
 
     def _finish(self, module_id: str) -> None:
         """Do what is due after the last step."""
@@ -195,6 +223,7 @@ class Learner:
         for key in [key for key in self._updaters if key in state["modules"]]:
             self._updaters[key].set_state(state["optimizers"][key])
             self._rngs[key].bit_generator.state = state["rngs"][key]
+            self._skipped[key].start_over()
 
 
 def minibatches(steps: IntArray, minibatch_size: int) -> Iterator[tuple[int, int]]:
