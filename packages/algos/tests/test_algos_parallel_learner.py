@@ -20,7 +20,7 @@ from rlmodule_algos import APPOConfig, BCConfig, ImpalaConfig, PPOConfig
 from rlmodule_algos.batching import steps_in_rows
 from rlmodule_algos.config import AlgorithmConfig
 from rlmodule_algos.execution import LearnerGroup, LearnerTolerance
-from rlmodule_algos.execution.engine import Process, Ref
+from rlmodule_algos.execution.engine import Doomed, Process, Ref
 from rlmodule_algos.execution.learner_group import Question
 from rlmodule_algos.execution.remote_learner import MakeLearning, RemoteLearner
 from rlmodule_algos.frameworks import Framework
@@ -95,8 +95,8 @@ class InlineEngine:
     def died(self, error: Exception) -> bool:
         return isinstance(error, Died)
 
-    def kill(self, process: Process, pid: int | None) -> None:
-        self.killed.append(process.handle)
+    def kill(self, processes: Sequence[Doomed]) -> None:
+        self.killed += [process.handle for process, _ in processes]
 
     def close(self) -> None:
         self.closed += 1

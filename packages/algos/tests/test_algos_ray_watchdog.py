@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from time import monotonic
 from typing import IO
 
 import pytest
 
-from rlmodule_algos.execution import ray_watchdog
+from rlmodule_algos.execution import ray_surroundings, ray_watchdog
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="read from /proc")
 
@@ -71,3 +73,18 @@ def test_the_sweep_kills_what_belongs_to_the_folder_and_spares_whom_it_is_told_t
         assert one.wait(timeout=10) < 0
         assert spared.poll() is None
         assert stranger.poll() is None
+
+
+def test_many_processes_that_do_not_obey_are_ended_as_fast_as_one(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        several = [
+            stack.enter_context(process("", RAY_TMPDIR=f"{tmp_path}/ray"))
+            for _ in range(6 * int(ray_surroundings.OBEY_S))
+        ]
+        for one in several:
+            one.send_signal(signal.SIGSTOP)
+        begin = monotonic()
+        ray_surroundings.make_sure_of_the_end([one.pid for one in several], str(tmp_path))
+
+        assert [one.wait(timeout=10) for one in several] == [-signal.SIGKILL] * len(several)
+        assert monotonic() - begin < 3 * ray_surroundings.OBEY_S

@@ -16,7 +16,7 @@ from rlmodule_algos import PPOConfig
 from rlmodule_algos.config import AlgorithmConfig
 from rlmodule_algos.envs import MultiAgentCartPole
 from rlmodule_algos.execution import EnvRunnerError, FaultTolerance, RemotePool
-from rlmodule_algos.execution.engine import Process, Ref
+from rlmodule_algos.execution.engine import Doomed, Process, Ref
 from rlmodule_algos.execution.messages import Request, Snapshot
 from rlmodule_algos.execution.remote_runner import RemoteRunner
 from rlmodule_algos.ppo import PPOTorchRLModule
@@ -100,8 +100,9 @@ class InlineEngine:
     def get(self, ref: Ref) -> Any:
         return self.refs[ref]()
 
-    def kill(self, process: Process, pid: int | None) -> None:
-        self.runners.pop(process.handle[0], None)
+    def kill(self, processes: Sequence[Doomed]) -> None:
+        for process, _ in processes:
+            self.runners.pop(process.handle[0], None)
 
     def close(self) -> None:
         self.closed += 1

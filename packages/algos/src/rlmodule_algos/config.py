@@ -93,7 +93,7 @@ class AlgorithmConfig:
         self.checkpoint_dir: str | None = None
         self.restart_failed_env_runners: bool = True
         self.max_num_env_runner_restarts: int = 1000  # of all of them, over the life of the run
-        self.max_failures_in_a_row: int = 3  # of one runner, without a fragment in between
+        self.max_failures_in_a_row: int = 3  # of one runner, without a minute of work in between
         self.restart_delay_s: float = 0.5  # doubles with every failure in a row
         self.sample_timeout_s: float = 60.0  # for one fragment
         self.start_timeout_s: float = 120.0  # for a runner's environments and modules; doubles likewise

@@ -18,8 +18,12 @@ class Process(NamedTuple):
     ready: Ref  # of its process id, once environments and modules are made
 
 
+Doomed: TypeAlias = tuple[Process, int | None]
+"""A process to end, and its id once that is known."""
+
+
 class Engine(Protocol):
-    """Starts, asks, awaits and ends runners. No method but `wait` and `get` blocks."""
+    """Starts, asks, awaits and ends runners. Only `wait`, `get` and, for a moment, `kill` block."""
 
     def start(self, index: int, incarnation: int, seed: int) -> Process:
         """Start a process that makes a `RemoteRunner`."""
@@ -36,8 +40,8 @@ class Engine(Protocol):
     def get(self, ref: Ref) -> Any:
         """Return a result that is there. Raises what the runner raised, or that it died."""
 
-    def kill(self, process: Process, pid: int | None) -> None:
-        """End a process at once, whatever it is doing."""
+    def kill(self, processes: Sequence[Doomed]) -> None:
+        """End processes at once, whatever they are doing; all are told to before any is waited for."""
 
     def close(self) -> None:
         """Release what belongs to all runners; calling it again does nothing."""

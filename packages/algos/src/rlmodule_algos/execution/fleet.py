@@ -13,6 +13,7 @@ from rlmodule_algos.execution.messages import Delivery, Request, Snapshot
 
 MAX_DELAY_S = 30.0
 MAX_WAIT_S = 1.0  # in one go, so that deadlines are seen
+PROVEN_S = 60.0  # of work, after which the failures before it are forgotten
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class FaultTolerance:
 
     restart: bool
     max_restarts: int  # of all runners together, over the life of the run
-    max_failures_in_a_row: int  # of one runner, without a fragment in between
+    max_failures_in_a_row: int  # of one runner, without a minute of work in between
     restart_delay_s: float  # before the first restart; doubles with every failure in a row
     sample_timeout_s: float  # for one fragment
     start_timeout_s: float  # for making environments and modules; doubles with every failure in a row
@@ -45,6 +46,7 @@ class Slot:
     pid: int | None = None  # once it is ready
     asked: deque[Asked] = field(default_factory=deque)  # oldest first
     since: float = 0.0  # when it began with what it is doing
+    ready_at: float = 0.0
     seed: int = 0
     sequence: int = 0
     failures: int = 0  # in a row
@@ -175,9 +177,10 @@ class Fleet:
         return sum(slot.ready for slot in self.slots)
 
     def kill(self) -> None:
-        """End every process."""
+        """End every process. All are told to before any is waited for."""
+        self._engine.kill([(slot.process, slot.pid) for slot in self.slots if slot.process is not None])
         for slot in self.slots:
-            self._end(slot)
+            self._drop(slot)
 
     # --- one runner ---------------------------------------------------------------------------
 
@@ -187,9 +190,8 @@ class Fleet:
         slot.process = self._engine.start(slot.index, slot.incarnation, slot.seed)
         slot.since = monotonic()
 
-    def _end(self, slot: Slot) -> None:
-        if slot.process is not None:
-            self._engine.kill(slot.process, slot.pid)
+    def _drop(self, slot: Slot) -> None:
+        """Count what a runner was asked for as lost, as its process was ended."""
         for asked in slot.asked:
             self.books.dropped += 1
             if asked.request.epoch == self._epoch:
@@ -217,10 +219,11 @@ class Fleet:
             return
         slot.since = monotonic()
         if not slot.ready:
-            slot.pid = done
+            slot.pid, slot.ready_at = done, slot.since
             return
         asked = slot.asked.popleft()
-        slot.failures = 0
+        if slot.since - slot.ready_at >= PROVEN_S:
+            slot.failures = 0
         if self._is_current(done, slot, asked):
             self.arrived.append(done)
         else:
@@ -243,14 +246,18 @@ class Fleet:
     def _fail(self, slot: Slot, reason: str, error: Exception | None) -> None:
         """Replace a runner after a pause, or raise EnvRunnerError where that is not borne any more."""
         described = reason if error is None else f"{reason}:\n{error}"
+        seed = slot.asked[0].request.seed if slot.asked else slot.seed
+        who = f"env runner {slot.index}, incarnation {slot.incarnation}, seed {seed}"
         slot.failures += 1
         slot.first_error = described if slot.failures == 1 else slot.first_error
-        self._end(slot)
+        if slot.process is not None:
+            self._engine.kill([(slot.process, slot.pid)])
+        self._drop(slot)
         slot.restart_at = monotonic() + min(
             self._tolerance.restart_delay_s * 2 ** (slot.failures - 1), MAX_DELAY_S
         )
         if (why := self._given_up(slot)) is not None:
-            text = f"env runner {slot.index} {described}\n{why}"
+            text = f"{who} {described}\n{why}"
             if slot.first_error != described:
                 text += f"; its first failure of these: it {slot.first_error}"
             self._error = EnvRunnerError(text)
@@ -262,8 +269,8 @@ class Fleet:
             return "It is not replaced, as fault_tolerance(restart_failed_env_runners=False) says"
         if slot.failures >= tolerance.max_failures_in_a_row:
             return (
-                f"It failed {slot.failures} times in a row without a fragment in between, which is all "
-                "that fault_tolerance(max_failures_in_a_row=...) bears"
+                f"It failed {slot.failures} times in a row, each time within {PROVEN_S:g} s of its start, "
+                "which is all that fault_tolerance(max_failures_in_a_row=...) bears"
             )
         if self.books.restarts >= tolerance.max_restarts:
             return (

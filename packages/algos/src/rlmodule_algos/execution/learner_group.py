@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from rlmodule_algos.execution.engine import Process, Ref
+from rlmodule_algos.execution.engine import Doomed, Process, Ref
 from rlmodule_algos.learning import Gradient, LearnerError, Lesson
 from rlmodule_algos.learning.data_parallel import FlatArray
 from rlmodule_algos.learning.learner import IntArray
@@ -40,7 +40,7 @@ class Question:
 
 
 class LearnerEngine(Protocol):
-    """Starts, asks, awaits and ends learners. No method but `wait` and `get` blocks."""
+    """Starts, asks, awaits and ends learners. Only `wait`, `get` and, for a moment, `kill` block."""
 
     def start(self, index: int, incarnation: int, seed: int) -> Process:
         """Start a process that makes a `RemoteLearner`."""
@@ -60,8 +60,8 @@ class LearnerEngine(Protocol):
     def died(self, error: Exception) -> bool:
         """Whether an error of `get` says that the process died, and not that it raised something."""
 
-    def kill(self, process: Process, pid: int | None) -> None:
-        """End a process at once, whatever it is doing."""
+    def kill(self, processes: Sequence[Doomed]) -> None:
+        """End processes at once, whatever they are doing; all are told to before any is waited for."""
 
     def close(self) -> None:
         """Release what belongs to all learners; calling it again does nothing."""
@@ -129,8 +129,7 @@ class LearnerGroup:
         if not self._closed and os.getpid() == self._pid:
             self._closed = True
             try:
-                for slot in self._slots:
-                    self._engine.kill(slot.process, slot.pid)
+                self._engine.kill([(slot.process, slot.pid) for slot in self._slots])
             finally:
                 self._engine.close()
 
@@ -190,7 +189,7 @@ class LearnerGroup:
                 text += f"\nIts first failure of {slot.failures} in a row: it {slot.first_error}"
             self._error = LearnerError(text)
             raise self._error from error
-        self._engine.kill(slot.process, slot.pid)
+        self._engine.kill([(slot.process, slot.pid)])
         self.num_restarts += 1
         slot.incarnation, slot.pid = slot.incarnation + 1, None
         slot.process = self._engine.start(slot.index, slot.incarnation, self._draw_seed())

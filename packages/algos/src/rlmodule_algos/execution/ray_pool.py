@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from rlmodule_algos.execution import ray_watchdog
-from rlmodule_algos.execution.engine import Process, Ref
+from rlmodule_algos.execution.engine import Doomed, Process, Ref
 from rlmodule_algos.execution.learner_group import Question
 from rlmodule_algos.execution.messages import Delivery, Request, Snapshot
 from rlmodule_algos.execution.ray_connection import NO_FLUSH, shut_down
@@ -133,12 +133,13 @@ class RayActors:
         """Return a result, or raise as Ray does."""
         return ray.get(ref)
 
-    def kill(self, process: Process, pid: int | None) -> None:
-        """End an actor. On a Ray of our own also one that was stopped and cannot obey."""
+    def kill(self, processes: Sequence[Doomed]) -> None:
+        """End actors. On a Ray of our own also those that were stopped and cannot obey."""
         if self._session is not None and self._session.alive:
-            ray.kill(process.handle)
-            if pid is not None and self._folder is not None:
-                make_sure_of_the_end(pid, self._folder)
+            for process, _ in processes:
+                ray.kill(process.handle)
+            if self._folder is not None:
+                make_sure_of_the_end([pid for _, pid in processes if pid is not None], self._folder)
 
     def _require_ray(self) -> None:
         """Raise RuntimeError where Ray is gone: Ray would start another, which others could reach."""

@@ -7,7 +7,7 @@ import signal
 import socket
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import monotonic, sleep
@@ -82,15 +82,17 @@ def short_folder() -> str:
     return usual if len(usual) <= 16 or not Path("/tmp").is_dir() else "/tmp"
 
 
-def make_sure_of_the_end(pid: int, folder: str) -> None:
-    """Kill a process of a private Ray that does not obey.
+def make_sure_of_the_end(pids: Iterable[int], folder: str) -> None:
+    """Kill those processes of a private Ray that do not obey.
 
-    Not at once: Ray tells the user of a worker that died before it had told it to.
+    Not at once: Ray tells the user of a worker that died before it had told it to. They have the same
+    second, however many they are.
     """
     end = monotonic() + OBEY_S
-    while ray_watchdog.is_marked(pid, folder):
-        if monotonic() > end:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-            return
+    left = [pid for pid in pids if ray_watchdog.is_marked(pid, folder)]
+    while left and monotonic() < end:
         sleep(0.01)
+        left = [pid for pid in left if ray_watchdog.is_marked(pid, folder)]
+    for pid in left:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
