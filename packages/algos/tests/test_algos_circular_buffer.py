@@ -55,6 +55,21 @@ def test_where_learning_falls_behind_the_oldest_goes_and_is_handed_back() -> Non
     assert [buffer.push(batch) for batch in batches] == [None, None, batches[0]]
     assert buffer.unused_env_steps == 50
     assert [batch.num_env_steps for batch in buffer.due()] == [20, 30]
-    assert buffer.unused_env_steps == 0
+    assert buffer.unused_env_steps == 50  # who was given them may have failed to take a step
+    batches[1].trained = True
+    assert buffer.unused_env_steps == 30
     buffer.clear()
     assert list(buffer.due()) == []
+
+
+def test_what_is_forgotten_of_a_module_leaves_the_batches_and_their_steps_where_they_are() -> None:
+    buffer = CircularBuffer(2, 2)
+    batches = [SampledBatch({"a": [], "b": []}, 10), SampledBatch({"a": []}, 20)]
+    for batch in batches:
+        buffer.push(batch)
+
+    buffer.forget("a")
+
+    assert [set(batch.fragments) for batch in batches] == [{"b"}, set()]
+    assert buffer.unused_env_steps == 30
+    assert [batch.num_env_steps for batch in buffer.due()] == [10, 20]

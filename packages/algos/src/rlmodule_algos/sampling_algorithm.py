@@ -14,7 +14,7 @@ from rlmodule_algos.reporting import Result
 from rlmodule_algos.runner_setup import MakeRunnerSetup
 from rlmodule_algos.sampling import Episodes, World
 from rlmodule_core import RLModule, SingleAgentRLModuleSpec
-from rlmodule_core.nest import map_nest
+from rlmodule_core.nest import Nest, map_nest
 
 Config = TypeVar("Config", bound=AlgorithmConfig)
 
@@ -88,7 +88,10 @@ class SamplingAlgorithm(Algorithm[Config]):
         for module_id in self.learner.trained:
             for fragment in fragments.get(module_id, ()):
                 acted_on = map_nest(lambda column: column[:-1], fragment.obs)
-                self.modules[module_id].update_normalizer(fragment.real(acted_on))
+                self._update_normalizer(module_id, fragment.real(acted_on))
+
+    def _update_normalizer(self, module_id: str, obs: Nest) -> None:
+        self.modules[module_id].update_normalizer(obs)
 
     def train(self) -> Result:
         """Run one iteration; see `Algorithm.train`. `fault_tolerance/` tells how the runners fare."""

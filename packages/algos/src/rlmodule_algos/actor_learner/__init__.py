@@ -1,6 +1,6 @@
 """What IMPALA and APPO share: settings, and those that act being behind those that learn."""
 
-from rlmodule_algos.actor_learner.algorithm import ActorLearner, merged_results
+from rlmodule_algos.actor_learner.algorithm import ActorLearner, merged_results, took_a_step
 from rlmodule_algos.actor_learner.config import ActorLearnerConfig, ActorLearnerSettings
 
-__all__ = ["ActorLearner", "ActorLearnerConfig", "ActorLearnerSettings", "merged_results"]
+__all__ = ["ActorLearner", "ActorLearnerConfig", "ActorLearnerSettings", "merged_results", "took_a_step"]

@@ -60,6 +60,7 @@ class ActorLearner(SamplingAlgorithm[Config]):
         self._sent: int | None = None  # the version that acts; None: nothing was sent as yet
         self._trained = 0  # environment steps that were learned from, each counted once
         self._dropped = 0  # and those that never will be
+        self._joined: dict[str, int] = {}  # the version with which each module came that joined
 
     def _start(self, world: World, seed: int) -> None:
         if self.config.num_env_runners:
@@ -94,21 +95,46 @@ class ActorLearner(SamplingAlgorithm[Config]):
         except BaseException:
             self._dropped += self.env_steps - before
             raise
-        return SampledBatch(fragments, self.env_steps - before)
+        return SampledBatch(self._of_those_here(fragments), self.env_steps - before)
+
+    def _of_those_here(self, fragments: Mapping[str, Sequence[Fragment]]) -> dict[str, list[Fragment]]:
+        """Leave out what a module sampled that left before another came under its id."""
+        return {
+            key: [one for one in several if one.weights_version >= self._joined.get(key, 0)]
+            for key, several in fragments.items()
+        }
 
     def learn(self, batch: SampledBatch) -> dict[str, dict[str, float]]:
-        """Take one step with every module that has data; returns `{module id: results}`."""
-        if batch.uses <= 1:
-            self._trained += batch.num_env_steps
-        learned = {}
-        for module_id in self.learner.trained:
-            if fragments := batch.fragments.get(module_id):  # else its agents did not act
-                with self.timed("correct_s"):
-                    rows = self._batch(module_id, fragments)
-                if len(rows[Columns.ADVANTAGES]):  # else every step was burn-in
-                    learned[module_id] = {**self._learn(module_id, rows), **self._lags(fragments)}
-        self._version += 1
+        """Take one step with every module that has data; returns `{module id: results}`.
+
+        The batch counts as trained once a module took a step on it, and as dropped where none did and none
+        will; so also where this raises.
+        """
+        learned: dict[str, dict[str, float]] = {}
+        try:
+            for module_id in self.learner.trained:
+                if fragments := batch.fragments.get(module_id):  # else its agents did not act
+                    with self.timed("correct_s"):
+                        rows = self._batch(module_id, fragments)
+                    if len(rows[Columns.ADVANTAGES]):  # else every step was burn-in
+                        learned[module_id] = {**self._learn(module_id, rows), **self._lags(fragments)}
+        finally:
+            self._version += 1  # weights may have changed, also where another module raised
+            self._account(batch, trained=took_a_step(learned))
         return learned
+
+    def _account(self, batch: SampledBatch, *, trained: bool) -> None:
+        if batch.trained:
+            return  # each step is counted once
+        if trained:
+            batch.trained = True
+            self._trained += batch.num_env_steps
+        elif not self._comes_again(batch):
+            self._dropped += batch.num_env_steps
+
+    def _comes_again(self, batch: SampledBatch) -> bool:
+        """Whether a batch that was just learned from is kept for another time."""
+        return False
 
     def _learn(self, module_id: str, batch: dict[str, Nest]) -> dict[str, float]:
         config = self.config
@@ -203,8 +229,16 @@ class ActorLearner(SamplingAlgorithm[Config]):
     def add_module(self, module_id: str, module_spec: SingleAgentRLModuleSpec | None = None) -> RLModule:
         """Add a module that learns from the next iteration on; see `Algorithm.add_module`."""
         module = super().add_module(module_id, module_spec)
+        self._version += 1  # so that what a module of this id sampled that left is known to be another's
+        self._joined[module_id] = self._version
         self._sent = None  # it has to act with its weights
         return module
+
+    def remove_module(self, module_id: str) -> None:
+        """Remove a module; its agents are mapped anew. KeyError that lists the ids for an unknown one."""
+        super().remove_module(module_id)
+        self._joined.pop(module_id, None)
+        self._sent = None  # runners elsewhere have to hear of it
 
     def get_state(self) -> dict[str, Any]:
         """Return everything a resumed run needs; what is in flight is not kept, and counts as dropped."""
@@ -221,6 +255,12 @@ class ActorLearner(SamplingAlgorithm[Config]):
         super().set_state(state)
         self._version, self._trained, self._dropped = version, trained, dropped
         self._sent = None
+        self._joined.clear()  # nothing is in flight
+
+
+def took_a_step(learned: Mapping[str, Mapping[str, float]]) -> bool:
+    """Whether any module took a step: not where none had data, or every gradient was not finite."""
+    return any(values["num_updates"] for values in learned.values())
 
 
 def merged_results(results: Sequence[Mapping[str, Mapping[str, float]]]) -> dict[str, dict[str, float]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
-from rlmodule_algos.actor_learner import ActorLearner, merged_results
+from rlmodule_algos.actor_learner import ActorLearner, merged_results, took_a_step
 from rlmodule_algos.appo.config import APPOConfig
 from rlmodule_algos.batching import TARGET_LOGP, Evaluation, Fragment, evaluate_fragment
 from rlmodule_algos.execution import CircularBuffer, SampledBatch
@@ -47,7 +47,8 @@ class APPO(ActorLearner[APPOConfig]):
             learned = []
             for batch in self._buffer.due():
                 learned.append(self.learn(batch))
-                self._follow(batch)
+                if took_a_step(learned[-1]):
+                    self._follow(batch)
             self.update_normalizers(new.fragments)
         return merged_results(learned)
 
@@ -100,9 +101,16 @@ class APPO(ActorLearner[APPOConfig]):
     def _in_flight(self) -> int:
         return self._buffer.unused_env_steps
 
+    def _comes_again(self, batch: SampledBatch) -> bool:
+        return batch.uses < self.config.circular_buffer_iterations_per_batch
+
     def _count_dropped(self, batch: SampledBatch | None) -> None:
-        if batch is not None and not batch.uses:
+        if batch is not None and not batch.trained:
             self._dropped += batch.num_env_steps
+
+    def _update_normalizer(self, module_id: str, obs: Nest) -> None:
+        super()._update_normalizer(module_id, obs)
+        self._targets[module_id].update_normalizer(obs)  # or pi_T and pi would differ where weights do not
 
     def add_module(self, module_id: str, module_spec: SingleAgentRLModuleSpec | None = None) -> RLModule:
         """Add a module that learns from the next iteration on; see `Algorithm.add_module`."""
@@ -114,6 +122,7 @@ class APPO(ActorLearner[APPOConfig]):
         """Remove a module; its agents are mapped anew. KeyError that lists the ids for an unknown one."""
         super().remove_module(module_id)
         self._targets.remove(module_id)
+        self._buffer.forget(module_id)  # or another one of this id would learn from it
         self._kl_coeffs.pop(module_id, None)
 
     def get_state(self) -> dict[str, Any]:

@@ -121,6 +121,7 @@ class BC(Algorithm[BCConfig]):
             steps=steps,
         )
         used = len(leaves(batch[Columns.ACTIONS])[0]) if steps is None else int(steps.sum())
+        used = used if update.num_steps else 0  # no gradient was finite: nothing was learned
         data.num_steps += used
         self._steps += used
         return {

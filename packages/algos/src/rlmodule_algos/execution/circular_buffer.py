@@ -19,7 +19,8 @@ class SampledBatch:
 
     fragments: Mapping[str, Sequence[Fragment]]  # by module id
     num_env_steps: int
-    uses: int = 0  # how often it was learned from
+    uses: int = 0  # how often it was given out
+    trained: bool = False  # whether a step was taken on it
 
 
 class CircularBuffer:
@@ -38,7 +39,7 @@ class CircularBuffer:
     @property
     def unused_env_steps(self) -> int:
         """Environment steps of the batches that were not learned from yet."""
-        return sum(batch.num_env_steps for batch in self._batches if not batch.uses)
+        return sum(batch.num_env_steps for batch in self._batches if not batch.trained)
 
     def push(self, batch: SampledBatch) -> SampledBatch | None:
         """Add a batch; returns the one that had to go for it."""
@@ -61,6 +62,11 @@ class CircularBuffer:
             if batch.uses == self._num_uses:
                 self._batches.remove(batch)
             yield batch
+
+    def forget(self, module_id: str) -> None:
+        """Let the batches hold nothing of a module; they stay, as long as they would have."""
+        for batch in self._batches:
+            batch.fragments = {key: held for key, held in batch.fragments.items() if key != module_id}
 
     def clear(self) -> None:
         """Forget all batches."""
