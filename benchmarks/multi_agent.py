@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from rlmodule_algos import PPO, MultiAgentCartPole, PPOConfig
 
-BATCH = 4096  # agent steps of an iteration, were all agents always there
+STEPS = 128  # of each environment, an iteration
 WARM_UP = 15  # iterations
 GOAL = 1.5  # times the cost of a single agent
 KINDS = ("single", "shared", "own")
@@ -39,7 +39,7 @@ class Cost(NamedTuple):
         return self.environment + self.rest
 
 
-def config(kind: str, agents: int, rows: int, steps: int, framework: str) -> PPOConfig:
+def config(kind: str, agents: int, rows: int, framework: str) -> PPOConfig:
     """Return the same model and iterations of as many steps for one agent, a shared module, or one for each.
 
     Nothing is learned, so that episodes stay as short for all: random agents fall after 22 steps, and wait
@@ -49,8 +49,8 @@ def config(kind: str, agents: int, rows: int, steps: int, framework: str) -> PPO
     made.training(lr=1e-12, num_epochs=1, minibatch_size=256, model={"fcnet_hiddens": [64, 64]})
     if kind == "single":
         made.environment("CartPole-v1").env_runners(num_envs_per_env_runner=rows)
-        return made.training(train_batch_size=steps * rows)
-    made.training(train_batch_size=steps * rows // agents).environment(
+        return made.training(train_batch_size=STEPS * rows)
+    made.training(train_batch_size=STEPS * rows // agents).environment(
         MultiAgentCartPole, env_config={"num_agents": agents}
     )
     made.env_runners(num_envs_per_env_runner=rows // agents)
@@ -60,8 +60,8 @@ def config(kind: str, agents: int, rows: int, steps: int, framework: str) -> PPO
 def built(agents: int, rows: int, framework: str) -> dict[str, PPO]:
     """Return what is compared."""
 
-    def made(kind: str, rows: int, steps: int = BATCH // rows) -> PPO:
-        return config(kind, agents, rows, steps, framework).build()
+    def made(kind: str, rows: int) -> PPO:
+        return config(kind, agents, rows, framework).build()
 
     shared, own = made("shared", rows), made("own", rows)
     shares = [sample(shared).acting for _ in range(2 * WARM_UP)][WARM_UP:]  # at first nobody has fallen
@@ -127,8 +127,7 @@ def main() -> None:
     parser.add_argument("--profile", choices=KINDS)
     chosen = parser.parse_args()
     if chosen.profile is not None:
-        steps = BATCH // chosen.rows
-        with config(chosen.profile, chosen.agents, chosen.rows, steps, chosen.framework).build() as algorithm:
+        with config(chosen.profile, chosen.agents, chosen.rows, chosen.framework).build() as algorithm:
             profile(algorithm)
         return
     algorithms = built(chosen.agents, chosen.rows, chosen.framework)

@@ -41,7 +41,20 @@ SAMPLE_FACTORY = Peer(
     name="sample_factory",
     title="Sample Factory 2.1.1",
     script="run_sample_factory.py",
-    requirements=("sample-factory==2.1.1", "torch==2.13.0"),  # it holds gymnasium and NumPy back
+    # it holds gymnasium and NumPy back, and needs an ale-py that still goes with them
+    requirements=("sample-factory==2.1.1", "torch==2.13.0", "ale-py==0.10.2"),
+)
+
+RLLIB = Peer(
+    name="rllib",
+    title="RLlib 2.60.0",
+    script="run_rllib.py",
+    requirements=(
+        "ray[rllib]==2.60.0",
+        "torch==2.13.0",
+        "ale-py==0.12.1",
+        "opencv-python-headless==5.0.0.93",
+    ),
 )
 
 

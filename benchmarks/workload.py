@@ -129,10 +129,12 @@ class Run:
     steps: int  # to measure; the warm-up comes on top
     seed: int
     algorithm: str = "ppo"
+    env: str = "cartpole"
 
     def arguments(self) -> list[str]:
         """Return the command line that `from_command_line` reads."""
-        return ["--steps", str(self.steps), "--seed", str(self.seed), "--algorithm", self.algorithm]
+        named = {"steps": self.steps, "seed": self.seed, "algorithm": self.algorithm, "env": self.env}
+        return [word for name, value in named.items() for word in (f"--{name}", str(value))]
 
     @staticmethod
     def from_command_line() -> Run:
@@ -141,6 +143,7 @@ class Run:
         parser.add_argument("--steps", type=int, required=True)
         parser.add_argument("--seed", type=int, required=True)
         parser.add_argument("--algorithm", choices=("ppo", "impala", "appo"), required=True)
+        parser.add_argument("--env", choices=("cartpole", "pong"), default="cartpole")
         return Run(**vars(parser.parse_args()))
 
 

@@ -1,6 +1,7 @@
-"""Our IMPALA and APPO beside Sample Factory's APPO on CartPole-v1, two workers: env steps per second.
+"""Our IMPALA and APPO beside RLlib's and Sample Factory's, two workers each: env steps per second.
 
-    hatch run python benchmarks/async_cartpole.py [--rounds 3] [--steps 100000]
+    hatch run python benchmarks/async_workers.py                # CartPole-v1, 100,000 steps a run
+    hatch run python benchmarks/async_workers.py --env pong     # ALE/Pong-v5, 6,000 steps of four frames
 
 Each run is a process of its own, and the sides take turns. Start-up and the first steps are not measured.
 `async_workload.py` holds the settings, `README.md` says how to read the table.
@@ -15,8 +16,9 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
-from async_workload import BATCH_SIZE, NUM_ENVS, NUM_STEPS, NUM_WORKERS
+from async_workload import NUM_STEPS, NUM_WORKERS, WORKLOADS
 from peers import (
+    RLLIB,
     SAMPLE_FACTORY,
     BenchmarkError,
     Peer,
@@ -25,26 +27,31 @@ from peers import (
     peer_environment,
     peer_python,
 )
-from workload import ENV_ID, HIDDEN, Measurement, Run
+from workload import Measurement, Run
 
 Side = Callable[[int, int], Measurement]  # of the seed and the steps
+THEIRS = ((SAMPLE_FACTORY, "appo"), (RLLIB, "impala"), (RLLIB, "appo"))
 
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--env", choices=sorted(WORKLOADS), default="cartpole")
     parser.add_argument("--rounds", type=int, default=3, help="runs of each side (3)")
-    parser.add_argument("--steps", type=int, default=100_000, help="env steps measured in each run (100000)")
+    parser.add_argument("--steps", type=int, help="env steps measured in each run")
     asked = parser.parse_args()
-    sides = {f"rlmodule-algos {name}": ours(name) for name in ("impala", "appo")}
-    try:
-        sides[f"{SAMPLE_FACTORY.title} appo"] = theirs(SAMPLE_FACTORY, peer_python(SAMPLE_FACTORY), "appo")
-    except PeerError as error:
-        print(f"{error}\nour own figures follow", file=sys.stderr)
+    workload = WORKLOADS[asked.env]
+    steps = workload.measured_steps if asked.steps is None else asked.steps
+    sides = {f"rlmodule-algos {name}": ours(name, asked.env) for name in ("impala", "appo")}
+    for peer, algorithm in THEIRS:
+        try:
+            sides[f"{peer.title} {algorithm}"] = theirs(peer, peer_python(peer), algorithm, asked.env)
+        except PeerError as error:
+            print(f"{error}\nit is left out", file=sys.stderr)
     print(
-        f"{ENV_ID}, {NUM_WORKERS} workers x {NUM_ENVS} envs, fragments of {NUM_STEPS} steps, one pass over "
-        f"batches of {BATCH_SIZE}, MLP {'x'.join(map(str, HIDDEN))} tanh\n"
-        f"{asked.rounds} x {asked.steps:,} env steps a side, the sides taking turns",
+        f"{workload.env_id}, {NUM_WORKERS} workers x {workload.num_envs} envs, fragments of {NUM_STEPS} "
+        f"steps, one pass over batches of {workload.batch_size}\n"
+        f"{asked.rounds} x {steps:,} env steps a side, the sides taking turns",
         flush=True,
     )
     rates: dict[str, list[float]] = {name: [] for name in sides}
@@ -52,7 +59,7 @@ def main() -> None:
     for seed in range(asked.rounds):
         for name, side in sides.items():
             try:
-                measurement = side(seed, asked.steps)
+                measurement = side(seed, steps)
             except BenchmarkError as error:
                 print(error, file=sys.stderr)
                 continue
@@ -61,21 +68,21 @@ def main() -> None:
     print("\n" + "\n".join(table(rates, returns)))
 
 
-def ours(algorithm: str) -> Side:
+def ours(algorithm: str, env: str) -> Side:
     """Return how one of our algorithms is measured."""
     return lambda seed, steps: measured(
         f"rlmodule-algos {algorithm}",
         Path(sys.executable),
         "run_async_ours.py",
-        Run(steps, seed, algorithm),
+        Run(steps, seed, algorithm, env),
         dict(os.environ),
     )
 
 
-def theirs(peer: Peer, python: Path, algorithm: str) -> Side:
+def theirs(peer: Peer, python: Path, algorithm: str, env: str) -> Side:
     """Return how one of a peer's algorithms is measured."""
     return lambda seed, steps: measured(
-        f"{peer.title} {algorithm}", python, peer.script, Run(steps, seed, algorithm), peer_environment()
+        f"{peer.title} {algorithm}", python, peer.script, Run(steps, seed, algorithm, env), peer_environment()
     )
 
 
