@@ -34,7 +34,9 @@ def check_padding(torch_loss: Loss, given: Columns, real: int) -> None:
 
     long, long_tensors = torch_loss({n: np.where(mask, c, np.nan) for n, c in given.items()}, mask)
 
-    np.testing.assert_allclose(long.total_loss.item(), short.total_loss.item(), rtol=1e-12)
+    for field in long._fields:
+        expected = getattr(short, field).item()
+        np.testing.assert_allclose(getattr(long, field).item(), expected, rtol=1e-12, err_msg=field)
     gradient = long_tensors["logp"].grad.numpy()
     np.testing.assert_allclose(gradient[:real], short_tensors["logp"].grad.numpy(), rtol=1e-12)
     assert not gradient[real:].any()

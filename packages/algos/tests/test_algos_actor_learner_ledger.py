@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -174,6 +175,23 @@ def test_a_module_learns_nothing_from_what_another_of_its_id_had_in_the_buffer(m
     assert results[0]["learners"]["a1"]["num_updates"] == 2
     for result in results:
         assert ledger(result) == (40 * result["training_iteration"], 0, 0)
+
+
+@by_algorithm
+def test_a_module_learns_at_once_in_a_run_that_was_set_back_to_before_it_joined(
+    name: str, tmp_path: Path
+) -> None:
+    with crossed(name).build() as algorithm:
+        algorithm.train()
+        algorithm.save(tmp_path)
+        for _ in range(4):
+            algorithm.train()
+        algorithm.remove_module("a0")
+        algorithm.add_module("a0", like_a0())
+        algorithm.train()
+        algorithm.restore(tmp_path)
+
+        assert set(algorithm.train()["learners"]) == {"a0", "a1", "a2"}
 
 
 class Late(LocalPool):

@@ -82,6 +82,23 @@ def test_padding_that_holds_nan_changes_neither_loss_nor_gradient() -> None:
     check_padding(torch_loss, columns(N=12, seed=2), real=7)
 
 
+def test_the_parts_that_are_reported_make_the_whole() -> None:
+    loss, _ = torch_loss(columns(N=32, seed=6))
+    parts = {name: part.item() for name, part in loss._asdict().items()}
+
+    whole = parts["policy_loss"] + 0.7 * parts["vf_loss"] - 0.05 * parts["entropy"] + 0.4 * parts["mean_kl"]
+    assert parts["total_loss"] == pytest.approx(whole)
+    assert parts["vf_loss"] > 0 < parts["mean_kl"]
+
+
+def test_without_a_penalty_the_kl_is_an_estimate_from_the_ratio_of_what_learns_to_the_target() -> None:
+    given = columns(N=32, seed=7)
+    loss, _ = torch_loss({**given, "kl": None})
+
+    ratio = np.exp(given["logp"] - given["target_logp"])
+    assert loss.mean_kl.item() == pytest.approx(np.mean(ratio - 1.0 - np.log(ratio)))
+
+
 def test_where_the_three_policies_are_one_the_gradient_is_impalas() -> None:
     given = columns(N=32, seed=3)
     given["target_logp"] = given["logp"] = given["old_logp"]

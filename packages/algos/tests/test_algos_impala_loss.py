@@ -62,6 +62,14 @@ def test_padding_that_holds_nan_changes_neither_loss_nor_gradient() -> None:
     check_padding(torch_loss, columns(N=12, seed=2), real=7)
 
 
+def test_the_parts_that_are_reported_make_the_whole() -> None:
+    loss, _ = torch_loss(columns(N=32, seed=6))
+    parts = {name: part.item() for name, part in loss._asdict().items()}
+
+    whole = parts["policy_loss"] + 0.7 * parts["vf_loss"] - 0.05 * parts["entropy"]
+    assert parts["total_loss"] == pytest.approx(whole)
+
+
 def test_columns_of_different_shapes_are_refused_and_never_broadcast() -> None:
     given = columns(N=8, seed=5)
     given["values"] = given["values"][:, None]

@@ -130,6 +130,17 @@ def test_rewards_whose_square_is_not_finite_end_the_run_with_finite_weights(
         np.testing.assert_array_equal(after[key], array)
 
 
+def test_bc_has_not_learned_from_steps_whose_gradient_was_not_finite() -> None:
+    with config("bc").build() as algorithm:
+        before = algorithm.train()["learners"]["default_policy"]["num_steps_trained"]
+        spoil(algorithm)
+        skipped = algorithm.train()["learners"]["default_policy"]
+        steps = algorithm.env_steps
+
+    assert before == steps > 0
+    assert (skipped["num_steps_trained"], skipped["num_updates"]) == (0, 0)
+
+
 @pytest.mark.parametrize("name", SAMPLING)
 def test_skipped_batches_with_others_in_between_end_nothing(name: str) -> None:
     skipped = 0
@@ -156,6 +167,10 @@ def test_the_error_comes_again_until_an_older_checkpoint_is_restored(name: str, 
         iterations_until(algorithm, LearnerError)
         with pytest.raises(LearnerError, match="11 batches in a row"):
             algorithm.train()
+        algorithm.restore(tmp_path)
+        spoil(algorithm)
+        count, _ = iterations_until(algorithm, LearnerError)
+        assert count >= 5  # counted anew: APPO takes two steps an iteration
         algorithm.restore(tmp_path)
 
         assert algorithm.train()["learners"]["default_policy"]["num_skipped_updates"] == 0

@@ -142,3 +142,21 @@ def test_the_kl_coefficient_doubles_above_and_halves_below_the_papers_bounds(
     mean_kl: float, expected: float
 ) -> None:
     assert adapted_kl_coefficient(0.2, mean_kl=mean_kl, target=0.02) == expected
+
+
+@pytest.mark.parametrize(("mean_kl", "back"), [(0.0, 1.0), (1.0, 0.0)])
+def test_however_often_the_kl_coefficient_halves_or_doubles_it_finds_its_way_back(
+    mean_kl: float, back: float
+) -> None:
+    coefficient = 0.2
+    for _ in range(2000):
+        coefficient = adapted_kl_coefficient(coefficient, mean_kl=mean_kl, target=0.02)
+
+    assert 0.0 < np.float32(coefficient) < np.inf
+    for _ in range(20):
+        coefficient = adapted_kl_coefficient(coefficient, mean_kl=back, target=0.02)
+    assert coefficient == pytest.approx(1.0, rel=0.1)
+
+
+def test_a_kl_coefficient_of_0_grows_once_the_policy_moves_too_far() -> None:
+    assert adapted_kl_coefficient(0.0, mean_kl=1.0, target=0.02) > 0.0
