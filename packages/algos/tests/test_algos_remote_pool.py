@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -65,6 +67,8 @@ class InlineEngine:
             return number
 
         ready = self.ref(make)
+        if how == "stuck":
+            self.late.add(ready)
         if how == "slow":
             self.due[ready] = monotonic() + 1.5 * TOLERANCE.start_timeout_s
         return Process((number, how), ready)
@@ -170,6 +174,7 @@ def test_all_runners_sample_equal_shares_with_the_same_weights(pools: Pools) -> 
         assert [fragment.rewards.shape for fragment in fragments] == [(10, 2)] * 3
     assert [receipt[:3] for receipt in pool.receipts] == [(i, 1, k) for k in range(2) for i in range(3)]
     assert len(engine.puts) == 2
+    assert pool.env_seconds == sum(one._acting.runner.env_seconds for one in engine.runners.values()) > 0
     assert pool.episodes.num_steps == sum(receipt.num_env_steps for receipt in pool.receipts)
     assert balanced(pool)
 
@@ -279,6 +284,17 @@ def test_a_runner_that_starts_too_slowly_gets_twice_the_time_next(pools: Pools) 
     assert [start for start in engine.started if start[0] == 1] == [(1, 1), (1, 2)]
 
 
+def test_nobody_waits_for_a_replacement_that_takes_long_to_start(pools: Pools) -> None:
+    engine = InlineEngine(config(), lambda runner, turn: [None, "raise", "stuck"][turn if runner else 0])
+    pool = pools(engine, tolerance=replace(TOLERANCE, start_timeout_s=5.0))
+    pool.broadcast(0, pools.learner.modules.get_state)
+    while len(engine.started) < 3:
+        pool.sample(40)
+    pool.sample(40)
+
+    assert [receipt.runner for receipt in list(pool.receipts)[-2:]] == [0, 0]
+
+
 def test_without_restarts_the_first_failure_ends_the_run(pools: Pools) -> None:
     tolerance = FaultTolerance(False, 1000, 3, 0.01, 0.2, 0.2)
     pool = pools(InlineEngine(config(), lambda runner, turn: "raise"), tolerance=tolerance)
@@ -338,6 +354,15 @@ def test_asynchronous_runners_never_have_more_requests_than_the_bound(pools: Poo
         assert versions == sorted(versions)
 
 
+def test_asynchronous_runners_have_all_they_may_to_do_while_the_learner_learns(pools: Pools) -> None:
+    pool = pools(InlineEngine(config()), **AS_THEY_COME)
+    pool.broadcast(0, pools.learner.modules.get_state)
+    for _ in range(3):
+        pool.sample(10)
+
+        assert pool.health()["num_fragments_in_flight"] == 2 * 2
+
+
 def test_asynchronous_runners_that_fail_are_replaced_and_every_fragment_is_accounted_for(
     pools: Pools,
 ) -> None:
@@ -348,6 +373,7 @@ def test_asynchronous_runners_that_fail_are_replaced_and_every_fragment_is_accou
         pool.sample(25)
         assert balanced(pool)
 
+    assert pool._fleet.lost == []  # nothing is kept of what will not come
     assert pool.health()["num_dropped_fragments"] == 2  # of the first; the second was asked for nothing yet
 
 
@@ -424,6 +450,24 @@ def test_a_restored_pool_refuses_what_was_asked_for_before(pools: Pools) -> None
     assert balanced(pool)
 
 
+@pytest.mark.parametrize("settings", [{}, AS_THEY_COME])
+def test_a_pool_restored_at_the_same_version_sends_the_weights_again(
+    pools: Pools, settings: dict[str, int]
+) -> None:
+    engine = InlineEngine(config())
+    pool = pools(engine, **settings)
+    pool.broadcast(7, pools.learner.modules.get_state)
+    pool.sample(40)
+    other = engine.make(seed=6).modules
+    pool.set_state(pool.get_state())
+    pool.broadcast(7, other.get_state)
+    pool.sample(40)
+
+    assert pool.receipts[-1].weights_version == 7
+    for runner in engine.runners.values():
+        np.testing.assert_equal(runner._acting.modules.get_state(), other.get_state())
+
+
 # --- modules that join and leave --------------------------------------------------------------
 
 
@@ -457,9 +501,12 @@ def test_modules_that_join_and_leave_do_so_in_every_runner(pools: Pools) -> None
     learner.modules.remove_module("second")
     joined["late"] = False
     pool.remove_module("second")
-    pool.broadcast(2, learner.modules.get_state)
+    pool.broadcast(1, learner.modules.get_state)  # the same version, of other modules
 
     assert set(pool.sample(80)) == {"default_policy"}
+    assert engine.puts[-1].added == {}
+    for runner in engine.runners.values():
+        assert set(runner._acting.modules) == {"default_policy"}
     assert set(pool.episodes.num_agent_steps) == {"default_policy", "second"}
 
 
@@ -472,3 +519,17 @@ def test_closing_twice_is_closing_once(pools: Pools) -> None:
     assert engine.closed == 1
     with pytest.raises(RuntimeError, match="closed"):
         pool.sample(10)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_fork_of_the_process_leaves_the_runners_alone(pools: Pools) -> None:
+    engine = InlineEngine(config())
+    pool = pools(engine)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # threads of others: the child touches nothing
+        child = os.fork()
+    if child == 0:
+        pool.close()
+        os._exit(engine.closed)
+
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

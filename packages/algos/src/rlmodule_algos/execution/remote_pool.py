@@ -103,8 +103,7 @@ class RemotePool:
         for_all: deque[int] = deque()
         while len(fleet.arrived) < wanted:
             for slot in fleet.slots:
-                replaced = slot.incarnation > 1 and not slot.ready and fleet.num_ready
-                if slot.process is None or replaced:
+                if slot.process is None or (slot.incarnation > 1 and not slot.ready):
                     for_all += own[slot.index]
                     own[slot.index].clear()
                 elif not slot.asked and (shares := own[slot.index] or for_all):

@@ -57,7 +57,7 @@ class RemoteRunner:
     def apply(self, snapshot: Snapshot) -> None:
         """Take over its modules, also those that joined, without those that left."""
         acting, ids = self._acting, set(snapshot.states) - {OWN}
-        replaced = {key for key, added in self._added.items() if snapshot.added.get(key) != added}
+        replaced = {key for key in acting.modules if self._added.get(key) != snapshot.added.get(key)}
         for key in [key for key in acting.modules if key not in ids or key in replaced]:
             acting.modules.remove_module(key)
             acting.runner.forget(key)
@@ -92,7 +92,6 @@ class RemoteRunner:
         generator = np.random.default_rng(seed).bit_generator.state
         runner.set_state({"rng": generator, "episodes": runner.get_state()["episodes"]})
         self._acting.bridge.seed(seed)
-        self._meter = EpisodeMeter(runner.episodes)
         self._seed = seed
 
     def _few_threads(self) -> AbstractContextManager[None]:
