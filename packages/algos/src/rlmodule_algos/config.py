@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, Unpack
 
 from rlmodule_algos.envs import EnvSource
 from rlmodule_algos.settings import (
-    RENAMED,
     CheckpointingSettings,
     ConfigError,
     DebuggingSettings,
@@ -23,6 +22,7 @@ from rlmodule_algos.settings import (
     RLModuleSettings,
     Schedule,
     TrainingSettings,
+    advice,
     check_settings,
     code_in,
     copied,
@@ -31,6 +31,7 @@ from rlmodule_algos.settings import (
     plain,
     problems_of_env,
     problems_of_evaluation,
+    problems_when_built,
     thawed,
     to_json,
 )
@@ -234,12 +235,8 @@ class AlgorithmConfig:
 
     def validate(self) -> None:
         """Raise ConfigError for settings that exclude one another."""
-        if self.env is None:
-            raise ConfigError("build: no environment; call .environment('CartPole-v1'), say, first")
-        if problems := problems_of_evaluation(self.evaluation_num_env_runners):
-            raise ConfigError(f"evaluation: {problems[0]}")
-        if self.checkpoint_interval is not None and self.checkpoint_dir is None:
-            raise ConfigError("checkpointing: checkpoint_interval needs checkpoint_dir, where to save")
+        if problems := problems_when_built(vars(self), vars(AlgorithmConfig())):
+            raise ConfigError("; ".join(problems))
 
     @property
     def rows_of_a_step(self) -> int:
@@ -251,10 +248,9 @@ class AlgorithmConfig:
         self._require_unfrozen(name)
         value = plain(value)
         if not name.startswith("_"):
-            renamed = {**RENAMED, **self.hints}
             idle = self.without_effect if name in vars(self) else {}  # a default is nobody's wish
-            where = type(self).__name__
-            check_settings(where, self._declared(), {name: value}, renamed=renamed, refused=idle)
+            where, known = type(self).__name__, self._declared()
+            check_settings(where, known, {name: value}, renamed=self._renamed(), refused=idle)
         super().__setattr__(name, value)
 
     def _set(
@@ -262,9 +258,8 @@ class AlgorithmConfig:
     ) -> Self:
         self._require_unfrozen(where)
         values = {name: plain(value) for name, value in settings.items()}
-        renamed = {**self._homes(), **RENAMED, **self.hints}
         known, idle = declared_settings(declared), self.without_effect
-        check_settings(where, known, values, renamed=renamed, refused=idle, problems=problems)
+        check_settings(where, known, values, renamed=self._renamed(), refused=idle, problems=problems)
         vars(self).update({name: value for name, value in values.items() if not name.startswith("_")})
         return self
 
@@ -275,13 +270,14 @@ class AlgorithmConfig:
 
     @classmethod
     @cache
-    def _homes(cls) -> Mapping[str, str]:
-        """What to say of a setting that was given to another setter than its own."""
-        return {
+    def _renamed(cls) -> Mapping[str, str]:
+        """What to say of names from elsewhere, and of a setting given to another setter than its own."""
+        homes = {
             name: f"a setting of .{group}()"
             for group, declared in cls._groups().items()
             for name in declared_settings(declared)
         }
+        return {**homes, **advice(set(cls._declared()) - set(cls.without_effect)), **cls.hints}
 
     @classmethod
     @cache

@@ -26,9 +26,11 @@ class ActorLearnerConfig(AlgorithmConfig):
 
     training_settings: ClassVar[type] = ActorLearnerSettings
     hints: ClassVar[Mapping[str, str]] = {
-        "minibatch_size": "'train_batch_size', as a batch is learned from in one step,",
-        "num_epochs": "always 1",
-        "num_sgd_iter": "always 1",
+        **dict.fromkeys(
+            ("minibatch_size", "batch_size", "sgd_minibatch_size", "minibatch_size_per_learner"),
+            "'train_batch_size', as a batch is learned from in one step,",
+        ),
+        **dict.fromkeys(("num_epochs", "num_sgd_iter", "n_epochs"), "always 1"),
         "use_gae": "gone: V-trace estimates the advantages",
         "vtrace": "gone: it is always on",
         "vf_clip_param": "a setting of PPO; the value loss is not clipped",

@@ -37,8 +37,8 @@ class APPOConfig(ActorLearnerConfig):
     training_settings: ClassVar[type] = APPOTrainingSettings
     hints: ClassVar[Mapping[str, str]] = {
         **ActorLearnerConfig.hints,
-        "num_epochs": "'circular_buffer_iterations_per_batch'",
-        "num_sgd_iter": "'circular_buffer_iterations_per_batch'",
+        **dict.fromkeys(("num_epochs", "num_sgd_iter", "n_epochs"), "'circular_buffer_iterations_per_batch'"),
+        "target_kl": "'kl_target' with use_kl_loss=True,",
         "replay_buffer_num_slots": "'circular_buffer_num_batches'",
     }
 

@@ -20,7 +20,8 @@ class ImpalaConfig(ActorLearnerConfig):
 
     hints: ClassVar[Mapping[str, str]] = {
         **ActorLearnerConfig.hints,
-        **dict.fromkeys(("clip_param", "use_kl_loss", "kl_coeff", "kl_target"), "a setting of PPO and APPO"),
+        **dict.fromkeys(("clip_param", "clip_range"), "a setting of PPO and APPO"),
+        **dict.fromkeys(("use_kl_loss", "kl_coeff", "kl_target", "target_kl"), "a setting of PPO and APPO"),
         **dict.fromkeys(("standardize_advantages", "normalize_advantage"), "a setting of PPO and APPO"),
         **dict.fromkeys(("tau", "target_network_update_freq", "target_worker_clipping"), "a setting of APPO"),
         "circular_buffer_num_batches": "a setting of APPO",

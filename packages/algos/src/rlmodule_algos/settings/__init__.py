@@ -28,8 +28,9 @@ from rlmodule_algos.settings.groups import (
     ReportingSettings,
     RLModuleSettings,
     TrainingSettings,
+    advice,
 )
-from rlmodule_algos.settings.problems import problems_of_env, problems_of_evaluation
+from rlmodule_algos.settings.problems import problems_of_env, problems_of_evaluation, problems_when_built
 
 __all__ = [
     "RENAMED",
@@ -54,6 +55,7 @@ __all__ = [
     "ReportingSettings",
     "Schedule",
     "TrainingSettings",
+    "advice",
     "check_settings",
     "code_in",
     "copied",
@@ -63,6 +65,7 @@ __all__ = [
     "plain",
     "problems_of_env",
     "problems_of_evaluation",
+    "problems_when_built",
     "thawed",
     "to_json",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Annotated, Any, Literal, TypeAlias, TypedDict
@@ -51,7 +52,21 @@ RENAMED = {
     "use_critic": "gone: every actor-critic algorithm has a critic",
     "custom_model": "not a setting; your module goes to .rl_module(rl_module_spec=...)",
 }
-"""Names of other versions and libraries, and what to say instead."""
+"""Names of other versions and libraries, and what to say instead; settings stand in quotes."""
+
+
+def advice(known: AbstractSet[str]) -> dict[str, str]:
+    """Return what to say instead of a name of `RENAMED` where these settings are known.
+
+    >>> advice({"num_epochs"})["n_epochs"], advice(set())["n_epochs"]
+    ("'num_epochs'", "another name of 'num_epochs', which is no setting")
+    """
+    said = {}
+    for name, instead in RENAMED.items():
+        settings = re.findall(r"'(\w+)'", instead)
+        other = f"another name of {settings[0]!r}, which is no setting" if settings else ""
+        said[name] = instead if known >= set(settings) else other
+    return said
 
 
 Seed: TypeAlias = Annotated[int, Range(0, 2**32 - 1)]

@@ -1,6 +1,26 @@
-"""What is wrong with single settings, beyond their types."""
+"""What is wrong with settings, beyond their types: with single ones, and with some beside others."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+HERE = "the algorithm samples in this process (num_env_runners is 0)"
+NO_LEARNERS = "the algorithm computes gradients in this process (num_learners is 0)"
+OF_ENV_RUNNERS = {
+    "max_requests_in_flight_per_env_runner": "env_runners",
+    "restart_failed_env_runners": "fault_tolerance",
+    "max_num_env_runner_restarts": "fault_tolerance",
+    "restart_delay_s": "fault_tolerance",
+    "sample_timeout_s": "fault_tolerance",
+}
+OF_LEARNERS = {"learn_timeout_s": "fault_tolerance"}
+OF_BOTH = {
+    "ray_address": "env_runners",
+    "start_timeout_s": "fault_tolerance",
+    "max_failures_in_a_row": "fault_tolerance",
+}
+"""Settings about other processes, by the setter that takes them."""
 
 
 def problems_of_env(env: object) -> list[str]:
@@ -20,4 +40,37 @@ def problems_of_evaluation(num_env_runners: object) -> list[str]:
     return [
         f"evaluation_num_env_runners={num_env_runners}: env runners for evaluation are not available yet; "
         "leave it at 0, and evaluation plays in this process, up to 32 environments side by side"
+    ]
+
+
+def problems_when_built(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
+    """Say which settings of a whole config exclude one another, or would do nothing beside others."""
+    problems = []
+    if settings["env"] is None:
+        problems.append("build: no environment; call .environment('CartPole-v1'), say, first")
+    of_evaluation = problems_of_evaluation(settings["evaluation_num_env_runners"])
+    problems += [f"evaluation: {problem}" for problem in of_evaluation]
+    if settings["checkpoint_interval"] is not None and settings["checkpoint_dir"] is None:
+        problems.append("checkpointing: checkpoint_interval needs checkpoint_dir, where to save")
+    device = settings["device"]
+    if settings["framework_name"] == "torch" and device.lower().startswith("gpu"):
+        problems.append(f"learners: device={device!r}: PyTorch has no such device; use 'cuda{device[3:]}'")
+    return problems + _without_processes(settings, defaults)
+
+
+def _without_processes(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
+    """Say which settings are about processes that there are not."""
+    runners, learners = settings["num_env_runners"], settings["num_learners"]
+    idle: list[tuple[Mapping[str, str], str]] = []
+    if not runners:
+        idle.append((OF_ENV_RUNNERS, HERE))
+    if not learners:
+        idle.append((OF_LEARNERS, NO_LEARNERS))
+    if not runners and not learners:
+        idle.append((OF_BOTH, f"{HERE}, and {NO_LEARNERS.removeprefix('the algorithm ')}"))
+    return [
+        f"{group}: {name}={settings[name]!r} would have no effect, as {why}; leave it out"
+        for names, why in idle
+        for name, group in names.items()
+        if settings[name] != defaults[name]
     ]
