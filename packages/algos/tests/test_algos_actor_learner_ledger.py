@@ -157,6 +157,27 @@ def test_a_batch_is_trained_where_one_module_took_a_step_though_another_could_no
     assert ledger(result) == (40, 0, 0)
 
 
+@by_algorithm
+def test_a_fragment_is_learned_from_however_old_it_is_and_its_lag_is_told(name: str) -> None:
+    with config(name, lr=1e-2).build() as algorithm:
+        old = algorithm.collect()
+        for _ in range(40):
+            algorithm.train()
+        behind = algorithm._version
+        before = flatten_state(algorithm.modules.get_state())
+
+        learned = algorithm.learn(old)["default_policy"]
+
+        after = flatten_state(algorithm.modules.get_state())
+
+    assert behind >= 40
+    assert learned["lag_min"] == learned["lag_max"] == behind
+    assert learned["mean_rho"] < 0.99  # far from the policy that acted, for which V-trace corrects
+    assert learned["num_updates"] == 1
+    assert any((after[key] != array).any() for key, array in before.items())
+    assert old.trained
+
+
 # --- modules that leave, and others that come under their name ------------------------------------
 
 
