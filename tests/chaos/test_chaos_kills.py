@@ -72,10 +72,10 @@ def runners_of(folder: str) -> list[int]:
     return found
 
 
-def check_ledger(receipts: list[Receipt], trained: int) -> None:
+def check_ledger(receipts: list[Receipt], sampled: int) -> None:
     keys = Counter((receipt.runner, receipt.incarnation, receipt.sequence) for receipt in receipts)
     assert max(keys.values()) == 1  # no fragment twice
-    assert sum(receipt.num_env_steps for receipt in receipts) == trained
+    assert sum(receipt.num_env_steps for receipt in receipts) == sampled
     by_incarnation: dict[tuple[int, int], list[Receipt]] = defaultdict(list)
     for receipt in receipts:
         by_incarnation[receipt.runner, receipt.incarnation].append(receipt)
@@ -98,18 +98,32 @@ def balanced(health: dict[str, int]) -> bool:
     )
 
 
+def accounted_for(result: dict[str, Any], trained: int) -> bool:
+    """Whether every step was learned from, dropped or waits; PPO learns from each at once."""
+    steps = result["env_runners"]
+    if "num_env_steps_trained" not in steps:
+        return True
+    return bool(
+        trained == steps["num_env_steps_trained_lifetime"]
+        and steps["num_env_steps_sampled_lifetime"]
+        == trained + steps["num_env_steps_dropped_lifetime"] + steps["num_env_steps_in_flight"]
+    )
+
+
 def run(algorithm: Algorithm[AlgorithmConfig], killer: Killer) -> tuple[dict[str, int], int]:
     """Train until the steps are done, every runner that was killed is back, and enough is learned.
 
     Returns the health at the end, and after how many steps the threshold was reached; fails where that
     takes more than it may.
     """
-    learned_at = 0
+    learned_at = trained = 0
     within = WITHIN[type(algorithm.config)]
     while True:
         result = algorithm.train()
         health: dict[str, int] = result["fault_tolerance"]
         assert balanced(health)
+        trained += result["env_runners"].get("num_env_steps_trained", 0)
+        assert accounted_for(result, trained)
         whole = health["num_healthy_env_runners"] == RUNNERS and killer.killed == KILLS
         steps = result["env_runners"]["num_env_steps_sampled_lifetime"]
         if not learned_at and algorithm.iteration % 5 == 0 and promising(result):

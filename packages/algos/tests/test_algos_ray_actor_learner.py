@@ -1,0 +1,134 @@
+"""IMPALA and APPO on Ray: runners go on while the learner learns, and every step is accounted for."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from rlmodule_algos import APPOConfig, ImpalaConfig
+from rlmodule_algos.actor_learner.config import ActorLearnerConfig
+from rlmodule_algos.execution import EnvRunnerError, RemotePool
+from rlmodule_core.nest import leaves
+
+pytestmark = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_ray() -> Iterator[None]:
+    """Keep Ray up between the tests of this file."""
+    from rlmodule_algos.execution.ray_pool import Session
+
+    session = Session.enter(None, 2)
+    yield
+    session.leave()
+
+
+def settings(
+    kind: type[ActorLearnerConfig], env: Any = "CartPole-v1", runners: int = 2
+) -> ActorLearnerConfig:
+    return (
+        kind()
+        .environment(env)
+        .env_runners(num_env_runners=runners, num_envs_per_env_runner=4, rollout_fragment_length=16)
+        .training(train_batch_size=128, model={"fcnet_hiddens": [16]})
+        .fault_tolerance(restart_delay_s=0.1)
+        .debugging(seed=0)
+    )
+
+
+@pytest.mark.parametrize("kind", [ImpalaConfig, APPOConfig])
+def test_steps_add_up_weights_move_and_lag_is_told(kind: type[ActorLearnerConfig]) -> None:
+    lags, trained = [], 0
+    with settings(kind).build() as algorithm:
+        pool = algorithm.pool  # type: ignore[attr-defined]
+        assert isinstance(pool, RemotePool)
+        before = algorithm.get_module().get_state()
+        for _ in range(8):
+            result = algorithm.train()
+            steps, health = result["env_runners"], result["fault_tolerance"]
+            trained += steps["num_env_steps_trained"]
+            learned = result["learners"].get("default_policy")  # APPO begins when its buffer is full
+            lags += [] if learned is None else [learned["lag_min"], learned["lag_mean"], learned["lag_max"]]
+
+            assert steps["num_env_steps_sampled_lifetime"] == (
+                steps["num_env_steps_trained_lifetime"]
+                + steps["num_env_steps_dropped_lifetime"]
+                + steps["num_env_steps_in_flight"]
+            )
+            assert health["num_fragments_requested"] == (
+                health["num_fragments_delivered"]
+                + health["num_dropped_fragments"]
+                + health["num_fragments_in_flight"]
+            )
+        receipts = list(pool.receipts)
+        after = algorithm.get_module().get_state()
+
+    pairs = zip(leaves(before), leaves(after), strict=True)
+    assert not any(np.array_equal(old, new) for old, new in pairs)
+    assert steps["num_env_steps_trained_lifetime"] == trained > 0
+    assert steps["num_env_steps_sampled_lifetime"] == sum(one.num_env_steps for one in receipts)
+    assert lags
+    assert min(lags) >= 0
+    assert max(lags) < 100
+    for runner in range(2):
+        came = [receipt for receipt in receipts if receipt.runner == runner]
+        assert [receipt.sequence for receipt in came] == list(range(len(came)))
+        versions = [receipt.weights_version for receipt in came]
+        assert versions == sorted(versions)
+    assert max(receipt.weights_version for receipt in receipts) > 0
+
+
+def env_that_gives(reward: Callable[[], float]) -> Callable[[Mapping[str, Any]], gym.Env[Any, Any]]:
+    """An environment made here, so that it travels by value."""
+
+    class Env(gym.Env[Any, Any]):
+        observation_space = gym.spaces.Box(-1, 1, (2,), np.float32)
+        action_space = gym.spaces.Discrete(2)
+
+        def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+            return np.zeros(2, np.float32), {}
+
+        def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+            return np.zeros(2, np.float32), reward(), False, False, {}
+
+    return lambda _: Env()
+
+
+def test_an_environment_that_always_gives_nan_ends_the_run_with_where_it_was() -> None:
+    environment = env_that_gives(lambda: float("nan"))
+    with (
+        settings(ImpalaConfig, environment, runners=1).build() as algorithm,
+        pytest.raises(EnvRunnerError) as caught,
+    ):
+        algorithm.train()
+
+    for part in ("env runner 0, incarnation 3, seed ", "environment 0: reward is not finite at step 0"):
+        assert part in str(caught.value)
+
+
+def test_a_runner_that_met_a_nan_is_replaced_and_nobody_learns_from_its_fragment(tmp_path: Path) -> None:
+    met = tmp_path / "met"
+
+    def once() -> float:
+        if met.exists():
+            return 1.0
+        met.touch()
+        return float("nan")
+
+    with settings(ImpalaConfig, env_that_gives(once)).build() as algorithm:
+        results = [algorithm.train()]
+        while results[-1]["fault_tolerance"]["num_restarts"] == 0 and len(results) < 500:
+            results.append(algorithm.train())
+        weights = algorithm.get_module().get_state()
+
+    assert met.exists()
+    assert results[-1]["fault_tolerance"]["num_restarts"] == 1
+    assert results[-1]["fault_tolerance"]["num_dropped_fragments"] > 0
+    assert sum(result["learners"]["default_policy"]["num_skipped_updates"] for result in results) == 0
+    assert all(np.isfinite(leaf).all() for leaf in leaves(weights))
