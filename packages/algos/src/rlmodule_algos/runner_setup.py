@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gymnasium.envs.registration import EnvSpec
+
 from rlmodule_algos.config import AlgorithmConfig
-from rlmodule_algos.envs import make_env
+from rlmodule_algos.envs import make_env, register_missing
 from rlmodule_algos.frameworks import Framework
 from rlmodule_algos.module_setup import ModuleSetup, policy_mapping
 from rlmodule_algos.sampling import make_world
@@ -55,7 +57,9 @@ class MakeRunnerSetup:
     config: AlgorithmConfig  # not frozen, as what it is frozen with cannot be pickled
     default_module_class: type[RLModule]
     default_catalog_class: CatalogClass
+    registered: tuple[EnvSpec, ...]  # what the environment's id stands for
 
     def __call__(self, seed: int) -> RunnerSetup:
         """Make it."""
+        register_missing(self.registered)
         return RunnerSetup(self.config, self.default_module_class, self.default_catalog_class, seed)

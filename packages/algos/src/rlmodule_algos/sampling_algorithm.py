@@ -9,6 +9,7 @@ from typing import Any, ClassVar, TypeVar
 from rlmodule_algos.algorithm import Algorithm
 from rlmodule_algos.batching import Fragment
 from rlmodule_algos.config import AlgorithmConfig
+from rlmodule_algos.envs import registrations
 from rlmodule_algos.execution import FaultTolerance, LocalPool, RemotePool, SamplerPool
 from rlmodule_algos.reporting import Result
 from rlmodule_algos.runner_setup import MakeRunnerSetup
@@ -39,7 +40,12 @@ class SamplingAlgorithm(Algorithm[Config]):
         from rlmodule_algos.execution.ray_pool import RayEngine
 
         config = self.config
-        make = MakeRunnerSetup(config.copy(), self._default_module_class(), self.default_catalog_class)
+        make = MakeRunnerSetup(
+            config.copy(),
+            self._default_module_class(),
+            self.default_catalog_class,
+            () if config.env is None else registrations(config.env),
+        )
         engine = RayEngine(make, num_env_runners=config.num_env_runners, address=config.ray_address)
         return RemotePool(
             engine,

@@ -7,6 +7,7 @@ from rlmodule_algos.envs.make import EnvSource, SideBySide, make_env, make_vecto
 from rlmodule_algos.envs.multi_agent import MultiAgentEnv
 from rlmodule_algos.envs.multi_agent_vector import MultiAgentStep, MultiAgentVectorEnv
 from rlmodule_algos.envs.pettingzoo import ParallelEnvAdapter
+from rlmodule_algos.envs.registered import register_missing, registrations
 from rlmodule_algos.envs.stream import EnvStream, Transition
 from rlmodule_algos.envs.sync_multi_agent import SyncMultiAgentVectorEnv
 
@@ -27,4 +28,6 @@ __all__ = [
     "Transition",
     "make_env",
     "make_vector_env",
+    "register_missing",
+    "registrations",
 ]
