@@ -1,0 +1,28 @@
+"""CartPole of the learning matrix, with two env runners on Ray that go on while the learner learns."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from cells import CELLS, run_cell
+
+from rlmodule_algos.config import AlgorithmConfig
+
+pytestmark = pytest.mark.long
+RUNNERS = 2
+
+
+@pytest.mark.parametrize("framework", ["torch", "tf"])
+@pytest.mark.parametrize("name", ["ppo-fc", "impala-fc", "appo-fc"])
+def test_cartpole_is_learned_on_two_runners(name: str, framework: str) -> None:
+    pytest.importorskip("ray")
+    cell = CELLS[name]
+
+    def config() -> AlgorithmConfig:
+        return cell.config().env_runners(num_env_runners=RUNNERS)
+
+    outcome = run_cell(replace(cell, config=config), framework, seed=0)
+    print(f"\n{name} {framework} on {RUNNERS} runners: {outcome}")
+
+    assert outcome.reached
