@@ -64,7 +64,7 @@ def test_values_and_gradients_agree(name: str, penalty: bool, padded: bool, shap
 
     assert tf_loss._fields == torch_loss._fields
     np.testing.assert_allclose(
-        [float(part) for part in tf_loss], [float(part) for part in torch_loss], rtol=1e-5, atol=1e-6
+        [float(part) for part in tf_loss], [float(part.detach()) for part in torch_loss], rtol=1e-5, atol=1e-6
     )
     for column in set(LEARNED) & set(given):
         np.testing.assert_allclose(gradients[column], np.asarray(theirs[column].grad), rtol=1e-4, atol=1e-7)
