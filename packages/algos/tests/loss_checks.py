@@ -1,12 +1,15 @@
-"""What holds for the loss of every algorithm, asked of its reference and of its function in torch."""
+"""What holds for the loss of every algorithm, in torch and, whole, on either framework."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from rlmodule_algos.algorithm import Algorithm
+from rlmodule_core.nest import Nest
 
 Columns = dict[str, npt.NDArray[Any]]
 Loss = Callable[..., Any]
@@ -40,3 +43,28 @@ def check_padding(torch_loss: Loss, given: Columns, real: int) -> None:
     gradient = long_tensors["logp"].grad.numpy()
     np.testing.assert_allclose(gradient[:real], short_tensors["logp"].grad.numpy(), rtol=1e-12)
     assert not gradient[real:].any()
+
+
+def loss_and_gradient(
+    algorithm: Algorithm[Any], batch: Mapping[str, Nest]
+) -> tuple[npt.NDArray[Any], list[npt.NDArray[Any]]]:
+    """Return every part of the loss, which are what is reported too, and the gradient of all weights."""
+    module, bridge = algorithm.get_module(), algorithm.framework.bridge
+    loss = algorithm.make_loss(module, algorithm.config, algorithm.framework)
+    tensors = {name: bridge.to_tensors(column) for name, column in batch.items()}
+    coefficients = {"lr": 0.0, "entropy_coeff": 0.01, "kl_coeff": 0.2}
+    if algorithm.framework.name == "torch":
+        import torch
+
+        weights = list(module.parameters())  # type: ignore[attr-defined]
+        parts = loss(tensors, coefficients)
+        gradients = torch.autograd.grad(parts[0], weights)
+    else:
+        import tensorflow as tf
+
+        weights = list(module.trainable_variables)  # type: ignore[attr-defined]
+        with tf.GradientTape() as tape:
+            parts = loss(tensors, coefficients)
+        gradients = tape.gradient(parts[0], weights)
+    found = np.array([float(bridge.to_numpy(part)) for part in parts], np.float64)
+    return found, [np.asarray(bridge.to_numpy(gradient)) for gradient in gradients]

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from loss_checks import loss_and_gradient
 from rlmodule_algos import APPOConfig, ImpalaConfig
 from rlmodule_algos.actor_learner import ActorLearner
 from rlmodule_core import Columns
@@ -63,29 +64,6 @@ def spoiled(name: str, column: Nest, batch: Batch, bad: float) -> Nest:
     return column if name in ("state_in", "mask", "loss_mask") else map_nest(spoil, column)
 
 
-def losses_and_gradient(algorithm: ActorLearner[Any], batch: Batch) -> tuple[Array, list[Array]]:
-    """Return every part of the loss, which are what is reported too, and the gradient of all weights."""
-    module, bridge = algorithm.get_module(), algorithm.framework.bridge
-    loss = algorithm.make_loss(module, algorithm.config, algorithm.framework)
-    tensors = {name: bridge.to_tensors(column) for name, column in batch.items()}
-    coefficients = {"lr": 0.0, "entropy_coeff": 0.01, "kl_coeff": 0.2}
-    if algorithm.framework.name == "torch":
-        import torch
-
-        weights = list(module.parameters())  # type: ignore[attr-defined]
-        parts = loss(tensors, coefficients)
-        gradients = torch.autograd.grad(parts[0], weights)
-    else:
-        import tensorflow as tf
-
-        weights = list(module.trainable_variables)  # type: ignore[attr-defined]
-        with tf.GradientTape() as tape:
-            parts = loss(tensors, coefficients)
-        gradients = tape.gradient(parts[0], weights)
-    found = np.array([float(bridge.to_numpy(part)) for part in parts])
-    return found, [np.asarray(bridge.to_numpy(gradient)) for gradient in gradients]
-
-
 @pytest.mark.parametrize("bad", [np.nan, 1e6])
 @pytest.mark.parametrize("burn_in", [0, 2])
 @pytest.mark.parametrize("framework", FRAMEWORKS)
@@ -95,9 +73,9 @@ def test_whatever_padding_holds_losses_and_gradient_are_the_same_bit_for_bit(
 ) -> None:
     with built(name, framework, burn_in) as algorithm, algorithm.framework.bridge.threads(1):
         batch = padded_batch(algorithm)
-        losses, gradient = losses_and_gradient(algorithm, batch)
+        losses, gradient = loss_and_gradient(algorithm, batch)
         other = {name: spoiled(name, column, batch, bad) for name, column in batch.items()}
-        again, gradient_again = losses_and_gradient(algorithm, other)
+        again, gradient_again = loss_and_gradient(algorithm, other)
 
     np.testing.assert_array_equal(again, losses)
     for one, two in zip(gradient_again, gradient, strict=True):

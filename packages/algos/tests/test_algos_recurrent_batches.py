@@ -10,14 +10,13 @@ import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 import pytest
-import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
+from loss_checks import loss_and_gradient
 from rlmodule_algos import PPOConfig
 from rlmodule_algos.batching import Evaluation, Fragment, advantage_batch, evaluate_fragment, steps_in_rows
 from rlmodule_algos.frameworks import Framework
 from rlmodule_algos.ppo import PPO
-from rlmodule_algos.ppo.ppo import ppo_module_loss
 from rlmodule_algos.returns import gae
 from rlmodule_algos.testing import RepeatPrevious
 from rlmodule_core.nest import Nest, leaves, map_nest
@@ -182,27 +181,6 @@ def test_a_batch_of_sequences_holds_each_step_that_counts_once_with_all_that_bel
 
 
 # --- padding and order --------------------------------------------------------------------------
-
-
-def loss_and_gradient(algorithm: PPO, batch: Batch) -> tuple[Array, list[Array]]:
-    """Return every part of the loss, and the gradient of all weights."""
-    module, bridge = algorithm.get_module(), algorithm.framework.bridge
-    loss = ppo_module_loss(module, algorithm.config, algorithm.framework)
-    tensors = {name: bridge.to_tensors(column) for name, column in batch.items()}
-    coefficients = {"lr": 0.0, "entropy_coeff": 0.01, "kl_coeff": 0.2}
-    if algorithm.framework.name == "torch":
-        weights = list(module.parameters())  # type: ignore[attr-defined]
-        parts = loss(tensors, coefficients)
-        gradients = torch.autograd.grad(parts[0], weights)
-    else:
-        import tensorflow as tf
-
-        weights = list(module.trainable_variables)  # type: ignore[attr-defined]
-        with tf.GradientTape() as tape:
-            parts = loss(tensors, coefficients)
-        gradients = tape.gradient(parts[0], weights)
-    found = np.array([float(bridge.to_numpy(part)) for part in parts], np.float64)
-    return found, [np.asarray(bridge.to_numpy(gradient)) for gradient in gradients]
 
 
 def padded_batch(algorithm: PPO) -> Batch:
