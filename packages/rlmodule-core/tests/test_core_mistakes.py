@@ -12,6 +12,7 @@ from gymnasium import spaces
 
 from rlmodule_core import (
     CheckpointError,
+    Distribution,
     MultiAgentRLModule,
     MultiAgentRLModuleConfig,
     MultiAgentRLModuleSpec,
@@ -21,12 +22,17 @@ from rlmodule_core import (
     RLModuleConfig,
     SingleAgentRLModuleSpec,
     State,
+    numpy_bridge,
     register_class,
 )
 from rlmodule_core.bc_sizes import discrete_bc_sizes
 from rlmodule_specs import SpecError
 
 BOX, TWO = spaces.Box(-1, 1, (4,)), spaces.Discrete(2)
+DISTRIBUTION = (
+    "rlmodule_core.numpy_distributions.base.NumpyDistribution or "
+    "rlmodule_core.distribution.CustomDistribution"
+)
 
 
 class Mine(NumpyRLModule):
@@ -214,9 +220,9 @@ def test_another_mistake_in_a_constructor_stays_the_error_that_it_is() -> None:
         (np.zeros(2), "(root):  expected a mapping with key 'action_dist', got numpy float64 [2]"),
         (
             {"action_dist": np.zeros((3, 2))},
-            "action_dist:  expected rlmodule_core.distribution.Distribution, got numpy float64 [3, 2]",
+            f"action_dist:  expected {DISTRIBUTION}, got numpy float64 [3, 2]",
         ),
-        ({"action_dist": "left"}, "action_dist:  expected rlmodule_core.distribution.Distribution, got str"),
+        ({"action_dist": "left"}, f"action_dist:  expected {DISTRIBUTION}, got str"),
     ],
 )
 def test_an_output_without_a_distribution_is_refused_at_once(
@@ -230,6 +236,15 @@ def test_an_output_without_a_distribution_is_refused_at_once(
 
     expected = f"Mine.forward_{phase}: the output breaks output_specs_{phase}() in 1 place\n  {problem}"
     assert str(caught.value) == expected
+
+
+def test_a_distribution_of_ones_own_passes_that_says_of_no_framework(monkeypatch: pytest.MonkeyPatch) -> None:
+    methods = {name: lambda self, *given: None for name in Distribution.__abstractmethods__}
+    own = type("Own", (Distribution,), methods)()
+    monkeypatch.setattr(Mine, "returned", {"action_dist": own})
+
+    assert Mine(RLModuleConfig()).forward_inference({"obs": 1})["action_dist"] is own
+    assert numpy_bridge.as_distribution(own) is own
 
 
 def test_training_that_returns_no_mapping_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -408,3 +408,12 @@ def test_a_build_that_sets_no_modules_is_told_what_to_set() -> None:
 
     with pytest.raises(ValueError, match=r"Returning\.build: set self\._rl_modules to \{module id: module\}"):
         Returning(MultiAgentRLModuleConfig(modules={"a": recipe()}))
+
+
+def test_calling_the_container_itself_names_the_three_forwards() -> None:
+    modules, _, _ = two()
+
+    with pytest.raises(
+        TypeError, match=r"^MultiAgentRLModule cannot be called itself: call forward_train\(batch"
+    ):
+        modules({"a": {}})

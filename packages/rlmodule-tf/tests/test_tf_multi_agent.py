@@ -198,3 +198,13 @@ def test_a_module_that_takes_the_place_of_another_is_not_built_for_the_others_re
     output = modules.forward_inference({"local_2d": batch(9)})["local_2d"]  # of another size
     assert output["action_dist"].inputs.shape == (3, 7)
     assert not Head(modules.encoder, 7).head.built
+
+
+@pytest.mark.parametrize("kind", [Neutral, Owner])
+def test_calling_the_container_itself_names_the_forwards(kind: type[MultiAgentRLModule]) -> None:
+    modules = MultiAgentRLModuleSpec(marl_module_class=kind, module_specs={"a": recipe(5)}).build()
+
+    with pytest.raises(
+        TypeError, match=rf"^{kind.__name__} cannot be called itself: call forward_train\(batch\)"
+    ):
+        modules({"a": {}})

@@ -9,7 +9,7 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from rlmodule_core import Distribution, NumpyCategorical, RLModuleConfig
+from rlmodule_core import Distribution, NumpyCategorical, NumpyRLModule, RLModuleConfig, numpy_bridge
 from rlmodule_specs import SpecError
 from rlmodule_torch import TorchCategorical, TorchRLModule
 from rlmodule_torch.distributions import as_distribution
@@ -78,6 +78,32 @@ def test_a_distribution_of_another_framework_is_refused_by_name_with_what_to_ret
             getattr(Returning(lambda logits: other), f"forward_{phase}")(BATCH)
     with pytest.raises(TypeError, match=r"expected a Distribution or .* tensors, got .*\.NumpyCategorical"):
         as_distribution(other)
+
+
+def test_a_module_of_numpy_that_returns_a_distribution_of_ours_is_refused_as_its_framework_is_another() -> (
+    None
+):
+    ours = TorchCategorical(torch.zeros(4, 2))
+
+    class InNumpy(NumpyRLModule):
+        def _forward_exploration(self, batch: Any) -> Any:
+            return {"action_dist": ours}
+
+        _forward_inference = _forward_exploration
+
+        def get_state(self) -> dict[str, Any]:
+            return {}
+
+        def set_state(self, state: Any) -> None:
+            pass
+
+    for phase in ("exploration", "inference"):
+        with pytest.raises(SpecError, match=r"NumpyDistribution or .*, got .*\.TorchCategorical"):
+            getattr(InNumpy(RLModuleConfig()), f"forward_{phase}")({"obs": np.ones((4, 3))})
+    with pytest.raises(
+        TypeError, match=r"expected a Distribution over NumPy arrays, got .*\.TorchCategorical"
+    ):
+        numpy_bridge.as_distribution(ours)
 
 
 def test_a_distribution_of_ones_own_passes_that_says_of_no_framework() -> None:

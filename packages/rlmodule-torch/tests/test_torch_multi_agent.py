@@ -365,3 +365,20 @@ def test_whatever_fails_while_states_are_set_all_modules_are_as_before() -> None
 def test_assigning_a_module_to_an_id_points_to_add_module() -> None:
     with pytest.raises(TypeError, match=r"call add_module\('a', module\)"):
         two_plain()["a"] = Plain()
+
+
+@pytest.mark.parametrize("kind", [Neutral, Owner])
+def test_calling_the_container_itself_names_the_forwards_unless_the_class_says_what_that_is(
+    kind: type[MultiAgentRLModule],
+) -> None:
+    class Called(kind):  # type: ignore[misc, valid-type]
+        def forward(self, batch: Mapping[str, Any]) -> Any:
+            return self.forward_train(batch)
+
+    batch = {"a": {"obs": {"global": torch.zeros(3, GLOBAL), "local": torch.zeros(3, 5)}}}
+    config = MultiAgentRLModuleConfig(modules={"a": recipe(5)})
+    with pytest.raises(
+        TypeError, match=rf"^{kind.__name__} cannot be called itself: call forward_train\(batch\)"
+    ):
+        kind(config)(batch)
+    assert Called(config)(batch)["a"]["action_dist"].inputs.shape == (3, 5)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Never, Self, TypeVar
 
 from rlmodule_core.framework_container import in_framework
-from rlmodule_core.module import Batch, Output, RLModule, State
+from rlmodule_core.module import Batch, Output, RLModule, State, call_is_refused
 from rlmodule_core.multi_agent_config import OWN as OWN
 from rlmodule_core.multi_agent_config import MultiAgentRLModuleConfig as MultiAgentRLModuleConfig
 from rlmodule_core.multi_agent_config import id_problems, require_modules
@@ -100,6 +100,10 @@ class MultiAgentRLModule(Mapping[str, RLModule]):
         """Let the framework know the modules; called after `build()` and after each change."""
 
     # --- the three phases ---------------------------------------------------------------------
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Refuse with TypeError: there is no forward without a phase. (A class may define its own.)"""
+        raise TypeError(call_is_refused(type(self).__name__))
 
     def forward_train(self, batch: Mapping[Any, Batch], **kwargs: Any) -> dict[str, Output]:
         """Call `forward_train` of each module in the batch."""

@@ -29,7 +29,10 @@ def call(module: RLModule, forward: str, batch: Batch) -> Output:
 
 
 def as_distribution(value: object) -> Distribution[Any]:
-    """Return a distribution as it is. Raises TypeError for anything else."""
-    if isinstance(value, Distribution):
+    """Return a distribution over NumPy arrays as it is. Raises TypeError for anything else."""
+    if isinstance(value, Distribution) and value.framework in ("numpy", None):
         return value
-    raise TypeError(f"action_dist: expected a Distribution, got {type(value).__qualname__}")
+    raise TypeError(
+        "action_dist: expected a Distribution over NumPy arrays, got "
+        f"{type(value).__module__}.{type(value).__qualname__}"
+    )

@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from rlmodule_core.columns import Columns
+from rlmodule_core.distribution import CustomDistribution
 from rlmodule_core.distribution_config import DistributionConfig
 from rlmodule_core.module import Batch, Output, RLModule, State
 from rlmodule_core.module_config import RLModuleConfig
@@ -22,6 +23,7 @@ class NumpyRLModule(RLModule):
     """Base of modules whose batches are NumPy arrays; nothing here carries a gradient."""
 
     framework: ClassVar[str] = "numpy"
+    action_dist_classes: ClassVar[tuple[type, ...]] = (NumpyDistribution, CustomDistribution)
 
 
 class NumpyPolicy(NumpyRLModule):

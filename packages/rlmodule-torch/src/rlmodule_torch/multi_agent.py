@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from rlmodule_core import MultiAgentRLModule, MultiAgentRLModuleConfig
+from rlmodule_core.module import call_is_refused
 from rlmodule_torch.arrays import _as_arrays, _take_dtypes, _write_arrays, dtypes_of
 
 
@@ -21,6 +22,12 @@ class TorchMultiAgentRLModule(MultiAgentRLModule, nn.Module):
     def __init__(self, config: MultiAgentRLModuleConfig | None = None) -> None:
         nn.Module.__init__(self)
         MultiAgentRLModule.__init__(self, config)
+
+    __call__ = nn.Module.__call__  # so that a class may define `forward`, and hooks see it
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Refuse with TypeError what calling the container comes to, unless a class defines its own."""
+        raise TypeError(call_is_refused(type(self).__name__))
 
     def _own(self) -> None:
         if "_modules" not in vars(self):  # built as a container that knew no framework
