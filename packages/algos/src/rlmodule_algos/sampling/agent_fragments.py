@@ -87,7 +87,8 @@ class ActLog:
             return {}, self._open_steps(done)
         rows = Rows(done, self._num_pairs)
         whole = self._fragment(done, rows, log, agents, weights_version)
-        require_finite(whole, lambda row: agents.name_of(int(rows.pairs[row])))
+        space = agents.action_space_of(done.pairs)
+        require_finite(whole, space, lambda row: agents.name_of(int(rows.pairs[row])))
         mine = rows.by_module()
         fragments = {number: whole if len(mine) == 1 else _of_rows(whole, part) for number, part in mine}
         return fragments, self._open_steps(done)

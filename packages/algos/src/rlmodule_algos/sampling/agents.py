@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
+import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 
@@ -194,6 +195,11 @@ class Agents:
     def group_of(self, pairs: IntArray) -> int:
         """Return the number of the group of agents of equal spaces that all these pairs are in."""
         return self.env.groups.of(pairs)
+
+    def action_space_of(self, pairs: IntArray) -> gym.Space[Any]:
+        """Return the space of the actions of pairs of equal spaces."""
+        groups = self.env.groups
+        return self.env.action_spaces[groups.members[groups.of(pairs)][0]]
 
     def name_of(self, pair: int) -> str:
         """Return a pair in words."""

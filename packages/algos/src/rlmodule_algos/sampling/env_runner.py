@@ -81,7 +81,7 @@ class EnvRunner:
                 state.advance(draw.state, transition.begins)
         self.env_seconds += env_seconds
         fragment = recorder.finish(stream.obs, weights_version)
-        require_finite(fragment, lambda row: f"environment {row}")
+        require_finite(fragment, stream.env.single_action_space, lambda row: f"environment {row}")
         self.episodes.add(fragment)
         return fragment
 

@@ -5,22 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 
 from rlmodule_algos.batching import Fragment
 from rlmodule_algos.envs import EnvError
+from rlmodule_algos.sampling.choices import without_choice
 from rlmodule_core.encoder_configs import ACTION_MASK
-from rlmodule_core.nest import leaves_with_paths
+from rlmodule_core.nest import leaves_with_paths, map_nest
 
 NOT_FINITE = "is not finite"
 WHY = ": a NaN, an infinity, or beyond what float32 holds (3.4e38)"
 
 
-def require_finite(fragment: Fragment, name_of: Callable[[int], str]) -> None:
+def require_finite(fragment: Fragment, action_space: gym.Space[Any], name_of: Callable[[int], str]) -> None:
     """Raise EnvError for the first NaN or infinity, with its column, step and row, which `name_of` names.
 
-    The same for the first mask in `obs["action_mask"]` that forbids every action where one was taken.
+    The same for the first mask in `obs["action_mask"]` that forbids every action, or all values of a
+    component of it, where one was taken.
     """
     steps, rows = np.arange(len(fragment.rewards) + 1)[:, None], fragment.lengths
     if not np.isfinite(fragment.rewards).all():
@@ -34,9 +37,14 @@ def require_finite(fragment: Fragment, name_of: Callable[[int], str]) -> None:
             bad[tuple(fragment.final_index[_not_finite(leaf, axes=1)].T)] = True
             _refuse(name_of, path, bad)
     allowed = fragment.obs.get(ACTION_MASK) if isinstance(fragment.obs, Mapping) else None
-    if isinstance(allowed, np.ndarray):
-        none = ~allowed[:-1].any(axis=tuple(range(2, allowed.ndim)))  # the last was not yet acted on
-        _refuse(name_of, f"obs.{ACTION_MASK}", none & fragment.mask, "forbids every action", why="")
+    if allowed is not None:
+        acted_on = map_nest(lambda leaf: leaf[:-1], allowed)
+        none, choices = without_choice(acted_on, action_space)
+        none = none & fragment.mask[..., None]
+        if none.any():
+            choice = np.argwhere(none)[0, -1]
+            problem = f"forbids every {choices[choice]}"
+            _refuse(name_of, f"obs.{ACTION_MASK}", none[..., choice], problem, why="")
 
 
 def _not_finite(leaf: npt.NDArray[Any], *, axes: int) -> npt.NDArray[np.bool_]:
