@@ -341,10 +341,12 @@ def test_asynchronous_runners_never_have_more_requests_than_the_bound(pools: Poo
     pool = pools(InlineEngine(config()), **AS_THEY_COME)
     for version in range(20):
         pool.broadcast(version, pools.learner.modules.get_state)
-        pool.sample(25)
+        pool.sample(25)  # three fragments, so a runner's part of them is two
+        pool.attend()
         health = pool.health()
 
-        assert health["num_fragments_in_flight"] <= 2 * 2
+        assert all(len(slot.asked) <= 2 for slot in pool._fleet.slots)
+        assert health["num_fragments_in_flight"] <= 2 * (2 + 1)
         assert balanced(pool)
     assert health["num_fragments_delivered"] == len(pool.receipts)
     for runner in range(2):
@@ -361,6 +363,35 @@ def test_asynchronous_runners_have_all_they_may_to_do_while_the_learner_learns(p
         pool.sample(10)
 
         assert pool.health()["num_fragments_in_flight"] == 2 * 2
+
+
+def test_while_the_learner_learns_runners_fill_the_queue_with_the_next_batch_and_no_further(
+    pools: Pools,
+) -> None:
+    pool = pools(InlineEngine(config()), **AS_THEY_COME)
+    pool.attend()  # before anything was asked for there is nothing to do
+    pool.broadcast(0, pools.learner.modules.get_state)
+    pool.sample(60)  # six fragments, so a runner's part of them is three
+    for _ in range(20):
+        pool.attend()
+        assert all(len(slot.asked) <= 2 for slot in pool._fleet.slots)
+        assert balanced(pool)
+
+    assert pool.health()["num_fragments_in_flight"] == 2 * (3 + 1)
+    assert len(pool._fleet.arrived) == 2 * (3 + 1)
+    assert pool.health()["num_fragments_delivered"] == len(pool.receipts) == 6
+
+
+def test_a_runner_that_fails_while_the_learner_learns_is_replaced_meanwhile(pools: Pools) -> None:
+    engine = InlineEngine(config(), lambda runner, turn: "raise" if runner and turn == 1 else None)
+    pool = pools(engine, **AS_THEY_COME)
+    pool.broadcast(0, pools.learner.modules.get_state)
+    pool.sample(10)
+    while pool.health()["num_restarts"] == 0 or pool.health()["num_healthy_env_runners"] < 2:
+        pool.attend()
+
+    assert pool._fleet.lost == []
+    assert balanced(pool)
 
 
 def test_asynchronous_runners_that_fail_are_replaced_and_every_fragment_is_accounted_for(

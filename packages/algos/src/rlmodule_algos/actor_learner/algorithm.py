@@ -1,7 +1,8 @@
 """What IMPALA and APPO share: those that act are a copy, a few updates behind those that learn.
 
 In one process the order is fixed, collect, learn, broadcast, so that a seed gives the same run. With
-runners elsewhere the same functions run while the runners go on sampling.
+runners elsewhere the same functions run while the runners go on sampling: learning on a thread of its own,
+and what comes from the runners is received, and who fails replaced, on the thread that called `train()`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from rlmodule_algos.actor_learner.config import ActorLearnerConfig
+from rlmodule_algos.actor_learner.results import took_a_step
 from rlmodule_algos.batching import (
     LOG_RATIOS,
     Evaluation,
@@ -26,7 +28,7 @@ from rlmodule_algos.batching import (
     steps_in_rows,
     vtrace_batch,
 )
-from rlmodule_algos.execution import LocalPool, OwnModules, SampledBatch
+from rlmodule_algos.execution import LearnerThread, LocalPool, OwnModules, SampledBatch
 from rlmodule_algos.learning import value_at
 from rlmodule_algos.reporting import Result
 from rlmodule_algos.returns import explained_variance
@@ -40,11 +42,6 @@ from rlmodule_core import (
     initial_weights_from,
 )
 from rlmodule_core.nest import Nest
-
-COUNTS = ("num_updates", "num_skipped_updates")  # are added up over the updates of an iteration
-LATEST = ("num_target_updates",)  # count over the life of the run
-EXTREMES = {"lag_min": min, "lag_max": max}
-
 
 Config = TypeVar("Config", bound=ActorLearnerConfig)
 
@@ -61,6 +58,7 @@ class ActorLearner(SamplingAlgorithm[Config]):
         self._trained = 0  # environment steps that were learned from, each counted once
         self._dropped = 0  # and those that never will be
         self._joined: dict[str, int] = {}  # the version with which each module came that joined
+        self._thread = LearnerThread() if config.num_env_runners else None
 
     def _start(self, world: World, seed: int) -> None:
         if self.config.num_env_runners:
@@ -79,6 +77,23 @@ class ActorLearner(SamplingAlgorithm[Config]):
     def _build_copy(self, module_id: str, module_spec: SingleAgentRLModuleSpec | None) -> RLModule:
         with self.framework.bridge.on_device(self.config.device), _any_weights():
             return self._setup.build_one(module_id, module_spec)
+
+    def training_step(self) -> dict[str, dict[str, float]]:
+        """One iteration: a batch from those that act, and what is to be learned with it."""
+        new = self.collect()
+        if self._thread is None:
+            return self._learn_with(new)
+        return self._thread.run(lambda: self._learn_with(new), self.pool.attend)
+
+    def _learn_with(self, new: SampledBatch) -> dict[str, dict[str, float]]:
+        with self.timed("learn_s"), self._few_threads():  # which is set for each thread
+            learned = self._take_in(new)
+            self.update_normalizers(new.fragments)
+        return learned
+
+    @abc.abstractmethod
+    def _take_in(self, new: SampledBatch) -> dict[str, dict[str, float]]:
+        """Take the steps that are due now that a batch has come; returns `{module id: results}`."""
 
     # --- the parts of a training step ---------------------------------------------------------
 
@@ -228,6 +243,7 @@ class ActorLearner(SamplingAlgorithm[Config]):
 
     def add_module(self, module_id: str, module_spec: SingleAgentRLModuleSpec | None = None) -> RLModule:
         """Add a module that learns from the next iteration on; see `Algorithm.add_module`."""
+        self._require_idle("add_module")
         module = super().add_module(module_id, module_spec)
         self._version += 1  # so that what a module of this id sampled that left is known to be another's
         self._joined[module_id] = self._version
@@ -236,12 +252,14 @@ class ActorLearner(SamplingAlgorithm[Config]):
 
     def remove_module(self, module_id: str) -> None:
         """Remove a module; its agents are mapped anew. KeyError that lists the ids for an unknown one."""
+        self._require_idle("remove_module")
         super().remove_module(module_id)
         self._joined.pop(module_id, None)
         self._sent = None  # runners elsewhere have to hear of it
 
     def get_state(self) -> dict[str, Any]:
         """Return everything a resumed run needs; what is in flight is not kept, and counts as dropped."""
+        self._require_idle("save")
         return {
             **super().get_state(),
             "version": self._version,
@@ -251,40 +269,24 @@ class ActorLearner(SamplingAlgorithm[Config]):
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Set what `get_state` returned; the environments start anew. See `restore` for a safe way."""
+        self._require_idle("restore")
         version, trained, dropped = state["version"], state["trained"], state["dropped"]
         super().set_state(state)
         self._version, self._trained, self._dropped = version, trained, dropped
         self._sent = None
         self._joined.clear()  # nothing is in flight
 
+    def _require_idle(self, doing: str) -> None:
+        if self._thread is not None:
+            self._thread.require_idle(doing)
 
-def took_a_step(learned: Mapping[str, Mapping[str, float]]) -> bool:
-    """Whether any module took a step: not where none had data, or every gradient was not finite."""
-    return any(values["num_updates"] for values in learned.values())
-
-
-def merged_results(results: Sequence[Mapping[str, Mapping[str, float]]]) -> dict[str, dict[str, float]]:
-    """Return one result a module from those of several updates: the means, and the sums of counts.
-
-    >>> merged_results([{"m": {"lag_max": 1, "entropy": 0.5}}, {"m": {"lag_max": 3, "entropy": 1.5}}])
-    {'m': {'lag_max': 3, 'entropy': 1.0}}
-    """
-    by_module: dict[str, list[Mapping[str, float]]] = {}
-    for result in results:
-        for module_id, values in result.items():
-            by_module.setdefault(module_id, []).append(values)
-    return {
-        module_id: {name: _merged(name, [values[name] for values in several]) for name in several[0]}
-        for module_id, several in by_module.items()
-    }
-
-
-def _merged(name: str, values: Sequence[float]) -> float:
-    if name in COUNTS:
-        return sum(values)
-    if name.startswith("curr_") or name in LATEST:
-        return values[-1]
-    return EXTREMES[name](values) if name in EXTREMES else float(np.mean(values))
+    def stop(self) -> None:
+        """Release the environments and end the learner's thread; calling it again does nothing."""
+        try:
+            super().stop()
+        finally:
+            if self._thread is not None:
+                self._thread.close()
 
 
 def _any_weights() -> AbstractContextManager[None]:

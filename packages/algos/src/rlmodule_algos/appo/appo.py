@@ -39,17 +39,14 @@ class APPO(ActorLearner[APPOConfig]):
         self._steps_since_target = 0
         self._kl_coeffs: dict[str, float] = {}  # adapted; of a new module: the setting
 
-    def training_step(self) -> dict[str, dict[str, float]]:
-        """One iteration: a batch from those that act, and a step on each batch of the buffer that is due."""
-        new = self.collect()
+    def _take_in(self, new: SampledBatch) -> dict[str, dict[str, float]]:
+        """Take a step on each batch of the buffer that is due."""
         self._count_dropped(self._buffer.push(new))
-        with self.timed("learn_s"):
-            learned = []
-            for batch in self._buffer.due():
-                learned.append(self.learn(batch))
-                if took_a_step(learned[-1]):
-                    self._follow(batch)
-            self.update_normalizers(new.fragments)
+        learned = []
+        for batch in self._buffer.due():
+            learned.append(self.learn(batch))
+            if took_a_step(learned[-1]):
+                self._follow(batch)
         return merged_results(learned)
 
     def _follow(self, batch: SampledBatch) -> None:

@@ -4,6 +4,7 @@ from rlmodule_algos.execution.circular_buffer import CircularBuffer, SampledBatc
 from rlmodule_algos.execution.errors import EnvRunnerError
 from rlmodule_algos.execution.fleet import FaultTolerance
 from rlmodule_algos.execution.learner_group import LearnerGroup, LearnerTolerance
+from rlmodule_algos.execution.learner_thread import LearnerThread
 from rlmodule_algos.execution.pool import LocalPool, OwnModules, SamplerPool
 from rlmodule_algos.execution.remote_pool import RemotePool
 
@@ -12,6 +13,7 @@ __all__ = [
     "EnvRunnerError",
     "FaultTolerance",
     "LearnerGroup",
+    "LearnerThread",
     "LearnerTolerance",
     "LocalPool",
     "OwnModules",

@@ -137,8 +137,8 @@ class Fleet:
 
     # --- what comes of it ---------------------------------------------------------------------
 
-    def poll(self) -> None:
-        """Wait for something to happen, for a second at most, and see to it.
+    def poll(self, most_s: float = MAX_WAIT_S) -> None:
+        """Wait for something to happen, for `most_s` seconds at most, and see to it.
 
         Raises EnvRunnerError, again and again, once failures are more than is borne.
         """
@@ -148,7 +148,7 @@ class Fleet:
             if slot.process is None and monotonic() >= slot.restart_at:
                 self.books.restarts += 1
                 self._start(slot)
-        timeout = self._patience()
+        timeout = min(most_s, self._patience())
         while ready := self._wait(timeout):
             for slot in ready:
                 self._advance(slot)

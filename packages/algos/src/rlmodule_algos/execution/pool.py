@@ -35,6 +35,9 @@ class SamplerPool(Protocol):
         A module that completed no step is left out.
         """
 
+    def attend(self) -> None:
+        """See to runners elsewhere, without waiting: receive what came, replace who failed, ask for more."""
+
     def add_module(self, module_id: str, module_spec: SingleAgentRLModuleSpec | None) -> None:
         """Let a module act that was added to those that learn; its weights come with `broadcast`."""
 
@@ -112,6 +115,9 @@ class LocalPool:
             for module_id, fragment in collected.items():
                 by_module.setdefault(module_id, []).append(fragment)
         return by_module
+
+    def attend(self) -> None:
+        """Do nothing: the runner works only when it is asked."""
 
     def add_module(self, module_id: str, module_spec: SingleAgentRLModuleSpec | None) -> None:
         """Build it beside the modules that act; the runner sees it among shared ones by itself."""

@@ -25,9 +25,10 @@ class RemotePool:
     """Runs `num_env_runners` runners on an engine.
 
     Synchronous, all runners sample a batch together, on the same weights, and rest while it is learned
-    from. Asynchronous (`requests_in_flight` given), each has that many requests before it at any time,
-    and `sample` returns what has come: no more than that many fragments of a runner wait, so neither side
-    can run away from the other.
+    from. Asynchronous (`requests_in_flight` given), each has that many requests before it, and `sample`
+    returns what has come. What was not taken yet waits in a queue, where a runner may have its part of a
+    batch while it is at work on one fragment more: neither side waits without need, and neither can run
+    away from the other.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class RemotePool:
         self._rng = np.random.default_rng(seed)
         self._requests_in_flight = requests_in_flight
         self._steps_per_request = steps_per_request
+        self._portion: tuple[int, int] | None = None  # of the last `sample`, as `_portions` returns it
         self._added: dict[str, Added] = {}
         self._num_added = 0
         self._version: int | None = None
@@ -117,20 +119,30 @@ class RemotePool:
     def _take_arrived(self, num_env_steps: int) -> list[Delivery]:
         """Take fragments as they come, as many as are needed if every step of theirs is real."""
         fleet, taken = self._fleet, list[Delivery]()
-        size, wanted = self._portions(num_env_steps)
+        self._portion = size, wanted = self._portions(num_env_steps)
         try:
             while len(taken) < wanted:
-                self._fill_up(size)
+                self._fill_up(size, wanted)
                 if fleet.arrived:
                     taken.append(fleet.take())
                 else:
                     fleet.poll()
                     fleet.lost.clear()  # others will be asked for in their place
-            self._fill_up(size)
+            self._fill_up(size, wanted)
         except BaseException:  # an interrupt, or a runner that failed too often: nobody gets them now
             fleet.put_back(taken)
             raise
         return taken
+
+    def attend(self) -> None:
+        """Receive what has come, replace who failed, and ask who has less to do than it may, at once.
+
+        Runners that sample together rest meanwhile. Raises EnvRunnerError if runners fail too often.
+        """
+        if self._portion is not None:
+            self._fleet.poll(0.0)
+            self._fleet.lost.clear()
+            self._fill_up(*self._portion)
 
     def _portions(self, num_env_steps: int) -> tuple[int, int]:
         """Return the environment steps of a request, and how many of these make a batch."""
@@ -139,17 +151,18 @@ class RemotePool:
             return max(1, num_env_steps // num_runners), num_runners
         return self._steps_per_request, max(1, -(-num_env_steps // self._steps_per_request))
 
-    def _fill_up(self, size: int) -> None:
+    def _fill_up(self, size: int, wanted: int) -> None:
         """Ask every runner for so much that it has something to do while the learner learns.
 
         One that still starts is asked when it is ready: the weights of now would be old by then.
         """
-        waiting = Counter(delivery.receipt.runner for delivery in self._fleet.arrived)
-        for slot in self._fleet.slots:
-            waiting[slot.index] += len(slot.asked)
-            while slot.ready and waiting[slot.index] < (self._requests_in_flight or 1):
-                self._fleet.ask(slot, size)
-                waiting[slot.index] += 1
+        fleet, most_asked = self._fleet, self._requests_in_flight or 1
+        part_of_batch = -(-wanted // len(fleet.slots))
+        most = max(most_asked, part_of_batch + 1)
+        came = Counter(delivery.receipt.runner for delivery in fleet.arrived)
+        for slot in fleet.slots:
+            while slot.ready and len(slot.asked) < min(most_asked, most - came[slot.index]):
+                fleet.ask(slot, size)
 
     def add_module(self, module_id: str, module_spec: SingleAgentRLModuleSpec | None) -> None:
         """Let runners build the module when they get its first weights."""

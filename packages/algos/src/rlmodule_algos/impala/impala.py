@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from rlmodule_algos.actor_learner import ActorLearner
+from rlmodule_algos.execution import SampledBatch
 from rlmodule_algos.frameworks import Framework
 from rlmodule_algos.impala.config import ImpalaConfig
 from rlmodule_catalogs import ImpalaCatalog
@@ -22,13 +23,9 @@ class Impala(ActorLearner[ImpalaConfig]):
     config_class = ImpalaConfig
     default_catalog_class = ImpalaCatalog
 
-    def training_step(self) -> dict[str, dict[str, float]]:
-        """One iteration: a batch from those that act, and one step on it."""
-        batch = self.collect()
-        with self.timed("learn_s"):
-            learned = self.learn(batch)
-            self.update_normalizers(batch.fragments)
-        return learned
+    def _take_in(self, new: SampledBatch) -> dict[str, dict[str, float]]:
+        """Take one step on the batch."""
+        return self.learn(new)
 
     @property
     def _in_flight(self) -> int:
