@@ -9,6 +9,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium import spaces
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from rlmodule_algos import EnvError, MultiAgentEnv, PPOConfig
 from rlmodule_algos.sampling.choices import without_choice
@@ -21,7 +22,7 @@ class Steps(gym.Env[Any, Any]):
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self.settings = settings
-        shown = spaces.Box(-np.inf, np.inf, (2,), np.float64)
+        shown = spaces.Box(-np.inf, np.inf, (2,), settings.get("dtype", np.float64))
         self.action_space = settings.get("action_space", spaces.Discrete(3))
         self.logits = int(np.sum(getattr(self.action_space, "nvec", 3)))
         self.observation_space = spaces.Dict({"action_mask": spaces.MultiBinary(self.logits), "x": shown})
@@ -38,14 +39,15 @@ class Steps(gym.Env[Any, Any]):
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         self.now += 1
-        return self.show(), 1.0, self.now == LENGTH, False, {}
+        return self.show(), self.settings.get("reward", 1.0), self.now == LENGTH, False, {}
 
 
 class Two(MultiAgentEnv):
     """Two agents, each in an environment of its own; only what the second sees is as it was told to be."""
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
-        self.envs = {"ann": Steps({"action_space": settings["action_space"]}), "bob": Steps(settings)}
+        self.pause = settings.get("pause", False)  # bob sees nothing in every other step
+        self.envs = {"ann": Steps({**settings, "masks": {}, "numbers": {}}), "bob": Steps(settings)}
         self.possible_agents = [*self.envs]
         self.observation_spaces = {agent: env.observation_space for agent, env in self.envs.items()}
         self.action_spaces = {agent: env.action_space for agent, env in self.envs.items()}
@@ -54,12 +56,15 @@ class Two(MultiAgentEnv):
         return {agent: env.reset()[0] for agent, env in self.envs.items()}, {}
 
     def step(self, actions: Mapping[str, Any]) -> Any:
-        answers = {agent: env.step(actions[agent]) for agent, env in self.envs.items()}
-        over = {"__all__": answers["bob"][2]}
-        return {agent: answer[0] for agent, answer in answers.items()}, {}, over, {"__all__": False}, {}
+        answers = {agent: env.step(actions.get(agent)) for agent, env in self.envs.items()}
+        obs = {agent: answer[0] for agent, answer in answers.items()}
+        if self.pause and self.envs["bob"].now % 2 == 1:
+            del obs["bob"]
+        rewards = {agent: answer[1] for agent, answer in answers.items()}
+        return obs, rewards, {"__all__": answers["bob"][2]}, {"__all__": False}, {}
 
 
-def build(env: type = Steps, **settings: Any) -> Any:
+def build(env: Any = Steps, **settings: Any) -> Any:
     made = PPOConfig().environment(env, env_config=settings).env_runners(num_envs_per_env_runner=2)
     return made.training(
         train_batch_size=16, minibatch_size=8, num_epochs=1, model={"fcnet_hiddens": [4]}
@@ -105,7 +110,9 @@ def test_a_mask_that_leaves_each_component_one_value_is_learned_from() -> None:
         assert algorithm.train()["env_runners"]["num_env_steps_sampled"] == 16
 
 
-PAIR = spaces.Dict({"turn": spaces.Discrete(3), "go": spaces.Tuple([spaces.MultiDiscrete(np.array([[2, 2]]))])})
+PAIR = spaces.Dict(
+    {"turn": spaces.Discrete(3), "go": spaces.Tuple([spaces.MultiDiscrete(np.array([[2, 2]]))])}
+)
 GO, TURN = [1, 1, 0, 1], [0, 0, 1]  # a dict's parts stand in the order of its keys, as their logits do
 
 
@@ -148,13 +155,61 @@ def test_no_action_is_needed_behind_the_end_of_an_episode() -> None:
         assert algorithm.train()["env_runners"]["num_env_steps_sampled"] == 16
 
 
+@pytest.mark.filterwarnings("error")  # NumPy's own words about the cast would come first
 @pytest.mark.parametrize("number", [1e300, -1e300, 4e38])
-def test_a_number_that_float32_cannot_hold_is_refused_in_words(number: float) -> None:
+@pytest.mark.parametrize("mode", AutoresetMode)
+def test_a_number_that_float32_cannot_hold_is_refused_in_words(mode: AutoresetMode, number: float) -> None:
+    def vector(settings: Any) -> SyncVectorEnv:
+        return SyncVectorEnv([lambda: Steps({"numbers": {2: number}})] * 2, autoreset_mode=mode)
+
+    said = r"obs\.x is not finite at step 2 of .* a NaN, an infinity, or beyond what float32 holds"
+    with build(vector) as algorithm, pytest.raises(EnvError, match=said):
+        algorithm.train()
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("mode", AutoresetMode)
+def test_a_final_observation_that_float32_cannot_hold_is_refused_as_well(mode: AutoresetMode) -> None:
+    def vector(settings: Any) -> SyncVectorEnv:
+        return SyncVectorEnv([lambda: Steps({"numbers": {LENGTH: 1e300}})] * 2, autoreset_mode=mode)
+
     with (
-        build(numbers={2: number}) as algorithm,
+        build(vector) as algorithm,
+        pytest.raises(EnvError, match=r"final obs\.x is not finite at step 4 of"),
+    ):
+        algorithm.train()
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_what_an_agent_sees_beyond_float32_is_refused_as_well(dtype: Any) -> None:
+    with (
+        build(Two, numbers={2: 1e300}, dtype=dtype) as algorithm,
         pytest.raises(
-            EnvError,
-            match=r"obs\.x is not finite at step 2 of .* a NaN, an infinity, or beyond what float32 holds",
+            EnvError, match=r"environment 0, agent 'bob': obs\.x is not finite at step 2 of the fragment"
+        ),
+    ):
+        algorithm.train()
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("reward", [1e39, -1e300])
+def test_a_reward_that_float32_cannot_hold_is_refused_in_words(reward: float) -> None:
+    with (
+        build(reward=reward) as algorithm,
+        pytest.raises(
+            EnvError, match=r"environment 0: reward is not finite at step 0 of .* beyond what float32 holds"
+        ),
+    ):
+        algorithm.train()
+
+
+@pytest.mark.filterwarnings("error")
+def test_rewards_whose_sum_float32_cannot_hold_are_refused_in_words() -> None:
+    with (
+        build(Two, reward=3e38, pause=True) as algorithm,
+        pytest.raises(
+            EnvError, match=r"environment 0, agent 'bob': reward is not finite at step . of the fragment"
         ),
     ):
         algorithm.train()

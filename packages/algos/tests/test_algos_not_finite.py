@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -49,9 +49,8 @@ class Paying(gym.Env[Any, Any]):
 
 
 @pytest.fixture
-def huge_rewards() -> Iterator[None]:
-    Paying.reward = 1e30
-    yield
+def pay() -> Iterator[Callable[[float], None]]:
+    yield lambda reward: setattr(Paying, "reward", reward)
     Paying.reward = 1.0
 
 
@@ -116,10 +115,11 @@ def test_ten_batches_in_a_row_without_a_finite_gradient_end_the_run_and_say_what
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 @pytest.mark.parametrize("name", SAMPLING)
-@pytest.mark.usefixtures("huge_rewards")
+@pytest.mark.filterwarnings("error::RuntimeWarning")  # NumPy's own words about them would come first
 def test_rewards_whose_square_is_not_finite_end_the_run_with_finite_weights(
-    name: str, framework: str
+    name: str, framework: str, pay: Callable[[float], None]
 ) -> None:
+    pay(1e30)
     with config(name, framework).build() as algorithm:
         before = flatten_state(algorithm.modules.get_state())
         _, said = iterations_until(algorithm, LearnerError)
@@ -128,6 +128,18 @@ def test_rewards_whose_square_is_not_finite_end_the_run_with_finite_weights(
     assert "not finite first: vf_loss of the loss (inf)" in said
     for key, array in before.items():
         np.testing.assert_array_equal(after[key], array)
+
+
+@pytest.mark.parametrize("name", SAMPLING)
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_rewards_whose_sum_is_not_finite_end_the_run_without_a_word_of_numpy(
+    name: str, pay: Callable[[float], None]
+) -> None:
+    pay(3e38)
+    with config(name).build() as algorithm:
+        _, said = iterations_until(algorithm, LearnerError)
+
+    assert "not finite first: advantages of the batch (nan)" in said
 
 
 def test_bc_has_not_learned_from_steps_whose_gradient_was_not_finite() -> None:

@@ -185,6 +185,14 @@ def test_numbers_that_are_not_finite_are_refused_when_the_episode_ends() -> None
         recorder.step(0, 0.0, True, False, np.array([np.nan]))
 
 
+@pytest.mark.filterwarnings("error")  # NumPy's own words about the cast would come first
+def test_a_reward_that_float32_cannot_hold_is_refused_when_the_episode_ends() -> None:
+    recorder = EpisodeRecorder()
+    recorder.reset(np.zeros(1))
+    with pytest.raises(OfflineDataError, match="rewards: inf at step 0"):
+        recorder.step(0, 1e39, True, False, np.zeros(1))
+
+
 # --- many agents --------------------------------------------------------------------------------
 
 NO_FLAGS = {"__all__": False}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -44,6 +46,14 @@ def test_float64_becomes_float32_as_in_acting_and_other_dtypes_are_kept() -> Non
     assert columns["obs"]["n"].dtype == np.float32
     assert columns["obs"]["eye"].dtype == np.uint8
     assert columns["actions"].dtype == np.int64
+
+
+@pytest.mark.filterwarnings("error")
+def test_what_float32_cannot_hold_is_infinite_for_the_learner_to_name_without_a_word_of_numpy() -> None:
+    episode = numbered(1, 2)
+    huge = replace(episode, obs={**episode.obs, "n": np.array([1e300, 0.0, 0.0])})
+
+    np.testing.assert_array_equal(stack_steps([huge])["obs"]["n"], np.array([np.inf, 0.0], np.float32))
 
 
 def test_sequences_are_cut_from_the_start_of_each_episode_and_filled_with_zeros() -> None:

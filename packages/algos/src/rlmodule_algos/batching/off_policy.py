@@ -37,6 +37,7 @@ class VTraceSettings:
     clip_pg_rho: float
 
 
+@np.errstate(over="ignore", invalid="ignore")  # the learner refuses what is not finite
 def vtrace_batch(
     fragment: Fragment,
     evaluation: Evaluation,  # of the module that learns, as it is now

@@ -22,6 +22,7 @@ from rlmodule_core.nest import Nest, concatenated, map_nest
 FloatArray = npt.NDArray[np.float32]
 
 
+@np.errstate(over="ignore", invalid="ignore")  # the learner refuses what is not finite
 def advantage_batch(
     fragment: Fragment,
     evaluation: Evaluation,

@@ -41,7 +41,13 @@ class Layout:
                     f"{self._path(position)}: expected {_kind(leaf)}, got {_kind(array)}; "
                     "return what the observation space describes"
                 )
-            columns[position][row] = array
+            if array.dtype == leaf.dtype:
+                columns[position][row] = array
+                continue
+            with np.errstate(
+                over="ignore"
+            ):  # what float32 cannot hold is refused as infinite, with its place
+                columns[position][row] = array
 
     def _path(self, position: int) -> str:
         path = [path for path, _leaf in leaves_with_paths(self._one)][position]

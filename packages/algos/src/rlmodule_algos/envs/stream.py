@@ -103,7 +103,8 @@ class EnvStream:
             )
         rows = [leaves(infos["final_obs"][row]) for row in np.flatnonzero(ended)]
         columns = zip(leaves(like), zip(*rows, strict=True), strict=True)
-        return unflatten(like, [np.stack(column).astype(leaf.dtype) for leaf, column in columns])
+        with np.errstate(over="ignore"):
+            return unflatten(like, [np.stack(column).astype(leaf.dtype) for leaf, column in columns])
 
     def _failed(self, call: str, error: Exception) -> EnvError:
         return EnvError(f"{type(self.env).__name__}: {call} raised {described(error)}")
@@ -121,5 +122,11 @@ def _autoreset_mode(env: VectorEnv[Any, Any, Any]) -> AutoresetMode:
 
 
 def _single(obs: Nest) -> Nest:
-    """Give float64 observations as float32, which is what networks compute in."""
-    return map_nest(lambda leaf: leaf.astype(np.float32) if leaf.dtype == np.float64 else leaf, obs)
+    """Give float64 observations as float32, which is what networks compute in.
+
+    What float32 cannot hold becomes infinite, without a word of NumPy's: who reads it says where it stands.
+    """
+    if not any(leaf.dtype == np.float64 for leaf in leaves(obs)):
+        return obs
+    with np.errstate(over="ignore"):
+        return map_nest(lambda leaf: leaf.astype(np.float32) if leaf.dtype == np.float64 else leaf, obs)

@@ -50,7 +50,7 @@ class EpisodeRecorder:
         episode = OfflineEpisode(
             obs=map_nest(lambda *steps: np.stack(steps), *self._obs),
             actions=map_nest(lambda *steps: np.stack(steps), *self._actions),
-            rewards=np.array(self._rewards, np.float32),
+            rewards=np.array(self._rewards, np.float64),
             terminated=terminated,
             truncated=truncated,
         )

@@ -103,7 +103,10 @@ def _acted_on(array: Array) -> Array:
 
 def _joined(*arrays: Array) -> Array:
     joined = np.concatenate(arrays)
-    return joined.astype(np.float32) if joined.dtype == np.float64 else joined
+    if joined.dtype != np.float64:
+        return joined
+    with np.errstate(over="ignore"):  # the learner names what float32 cannot hold
+        return joined.astype(np.float32)
 
 
 def _flags(episode: OfflineEpisode) -> tuple[BoolArray, BoolArray]:

@@ -9,6 +9,7 @@ FloatArray = npt.NDArray[np.floating]
 BoolArray = npt.NDArray[np.bool_]
 
 
+@np.errstate(over="ignore", invalid="ignore")  # the learner refuses what is not finite
 def standardize(advantages: FloatArray, mask: BoolArray | None = None) -> FloatArray:
     """Return `(A - mean) / std` with the statistics of the steps that count (`mask`; None: all).
 
@@ -29,6 +30,7 @@ def standardize(advantages: FloatArray, mask: BoolArray | None = None) -> FloatA
     return centred if mask is None else np.where(mask, centred, 0.0).astype(advantages.dtype)
 
 
+@np.errstate(over="ignore", invalid="ignore")  # the learner refuses what is not finite
 def explained_variance(predictions: FloatArray, targets: FloatArray) -> float:
     """Return `1 - var(targets - predictions) / var(targets)`: 1 is perfect, 0 no better than the mean.
 

@@ -100,10 +100,11 @@ class ActLog:
         first = np.maximum(times, 0)
         until = log.completed[first, pairs]
         last = np.minimum(until, len(log.rewards) - 1)
-        rewards = log.paid(first, last, pairs)
-        if self._carried:
-            carried = np.concatenate(self._carried)
-            rewards[: len(carried)] += carried
+        with np.errstate(over="ignore"):  # what float32 cannot hold is refused as infinite, with its place
+            rewards = log.paid(first, last, pairs)
+            if self._carried:
+                carried = np.concatenate(self._carried)
+                rewards[: len(carried)] += carried
         return Done(
             times=times,
             pairs=pairs,

@@ -23,7 +23,7 @@ class Recorder:
     def __init__(self, num_steps: int, num_rows: int, marks: SequenceMarks | None = None) -> None:
         self._shape = (num_steps, num_rows)
         self._t = 0
-        self._rewards = np.empty(self._shape, np.float32)
+        self._rewards = np.empty(self._shape, np.float64)  # as they come, so that casting is one operation
         self._terminated = np.empty(self._shape, np.bool_)
         self._truncated = np.empty(self._shape, np.bool_)
         self._holes: Array | None = None  # rows that were no steps, [T, B]
@@ -88,11 +88,13 @@ class Recorder:
         else:
             final_obs = map_nest(lambda column: column[0, :0], self._obs)
             final_index = np.zeros((0, 2), np.int64)
+        with np.errstate(over="ignore"):  # what float32 cannot hold is refused as infinite, with its place
+            rewards = self._rewards.astype(np.float32)
         fragment = Fragment(
             obs=self._obs,
             actions=self._actions,
             action_logp=self._logp(),
-            rewards=self._rewards,
+            rewards=rewards,
             terminated=self._terminated,
             truncated=self._truncated,
             lengths=np.full(rows, steps),
