@@ -224,6 +224,42 @@ def test_all_are_told_to_end_before_any_is_waited_for(clock: Clock) -> None:
     assert engine.killed == [[((index, 1), made_pid) for index, made_pid in enumerate((1001, 1002, 1003))]]
 
 
+def test_those_that_are_late_together_are_told_to_end_before_any_is_waited_for(clock: Clock) -> None:
+    engine = Engine(clock)
+    made = Started(engine, size=3)
+    for slot in made.slots[:2]:
+        made.ask(slot, 10)
+    while made.books.dropped < 2:
+        made.poll()
+
+    assert engine.killed == [[((0, 1), 1001), ((1, 1), 1002)]]
+    assert [slot.failures for slot in made.slots] == [1, 1, 0]
+
+
+def test_those_that_raise_together_are_told_to_end_before_any_is_waited_for(clock: Clock) -> None:
+    engine = Engine(clock)
+    made = Started(engine, size=2)
+    for slot in made.slots:
+        made.ask(slot, 10)
+        engine.fail(slot, OSError("no power"))
+    made.poll()
+
+    assert engine.killed == [[((0, 1), 1001), ((1, 1), 1002)]]
+
+
+def test_all_that_are_late_are_ended_though_the_first_of_them_ends_the_run(clock: Clock) -> None:
+    engine = Engine(clock)
+    made = Started(engine, size=2, tolerance=replace(TOLERANCE, max_failures_in_a_row=1))
+    for slot in made.slots:
+        made.ask(slot, 10)
+    with pytest.raises(EnvRunnerError, match="env runner 0, "):
+        poll_for_ever(made)
+
+    assert engine.killed == [[((0, 1), 1001), ((1, 1), 1002)]]
+    assert made.num_ready == made.num_in_flight == 0
+    assert made.books.dropped == 2
+
+
 # --- what becomes of what was asked for -------------------------------------------------------
 
 

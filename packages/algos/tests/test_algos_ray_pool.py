@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from threading import Lock
@@ -20,6 +20,8 @@ from rlmodule_algos import ConfigError, EnvError, PPOConfig
 from rlmodule_algos.algorithm import Algorithm
 from rlmodule_algos.envs import MultiAgentCartPole
 from rlmodule_algos.execution import EnvRunnerError, RemotePool
+from rlmodule_algos.execution.engine import Doomed
+from rlmodule_algos.execution.ray_surroundings import OBEY_S
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed")
 
@@ -243,6 +245,35 @@ def test_a_stopped_process_is_a_hang_and_is_ended_with_the_run() -> None:
         while not gone(stopped) and monotonic() < end:  # the system takes a moment, too
             sleep(0.01)
         assert gone(stopped)
+
+
+def test_runners_that_hang_together_are_ended_in_the_time_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = []
+    with config(sample_timeout_s=0.5).build() as algorithm:
+        pool = pool_of(algorithm)
+        kill = pool._engine.kill
+
+        def timed(processes: Sequence[Doomed]) -> None:
+            begin = monotonic()
+            kill(processes)
+            seconds.append(monotonic() - begin)
+
+        algorithm.train()
+        pids = [pid_of(algorithm, runner) for runner in range(2)]
+        monkeypatch.setattr(pool._engine, "kill", timed)
+        for slot, pid in zip(pool._fleet.slots, pids, strict=True):
+            os.kill(pid, signal.SIGSTOP)
+            pool._fleet.ask(slot, 4)
+        while pool._fleet.num_ready:
+            pool._fleet.poll()
+        monkeypatch.undo()
+
+        assert OBEY_S <= sum(seconds) < 1.6 * OBEY_S
+        assert pool._fleet.books.dropped == 2
+        end = monotonic() + 5
+        while not all(map(gone, pids)) and monotonic() < end:  # the system takes a moment, too
+            sleep(0.01)
+        assert all(map(gone, pids))
 
 
 # --- the end ----------------------------------------------------------------------------------

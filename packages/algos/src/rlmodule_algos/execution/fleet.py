@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from time import monotonic, sleep
+from typing import NamedTuple
 
 from rlmodule_algos.execution.engine import Engine, Process, Ref
 from rlmodule_algos.execution.errors import EnvRunnerError
@@ -66,6 +67,14 @@ class Slot:
         if not self.ready:
             return self.process.ready
         return self.asked[0].ref if self.asked else None
+
+
+class Failure(NamedTuple):
+    """Why a runner has to be replaced."""
+
+    slot: Slot
+    reason: str
+    error: Exception | None = None
 
 
 @dataclass
@@ -150,11 +159,9 @@ class Fleet:
                 self._start(slot)
         timeout = min(most_s, self._patience())
         while ready := self._wait(timeout):
-            for slot in ready:
-                self._advance(slot)
+            self._fail([failed for slot in ready if (failed := self._advance(slot)) is not None])
             timeout = 0.0
-        for slot in self.slots:
-            self._check_deadline(slot)
+        self._fail([failed for slot in self.slots if (failed := self._overdue(slot)) is not None])
 
     def take(self) -> Delivery:
         """Give out the fragment that came first of those that wait."""
@@ -177,10 +184,11 @@ class Fleet:
         return sum(slot.ready for slot in self.slots)
 
     def kill(self) -> None:
-        """End every process. All are told to before any is waited for."""
+        """End every process, and let go of all that they shared. All are told to before any is waited for."""
         self._engine.kill([(slot.process, slot.pid) for slot in self.slots if slot.process is not None])
         for slot in self.slots:
             self._drop(slot)
+        self._snapshot = None
 
     # --- one runner ---------------------------------------------------------------------------
 
@@ -210,17 +218,16 @@ class Fleet:
             return []
         return [awaited[ref] for ref in self._engine.wait(list(awaited), timeout)]
 
-    def _advance(self, slot: Slot) -> None:
+    def _advance(self, slot: Slot) -> Failure | None:
         """Take what a runner has done."""
         try:
             done = self._engine.get(slot.awaited)
         except Exception as error:  # whatever an environment raises, or how its process died
-            self._fail(slot, "raised an error or died", error)
-            return
+            return Failure(slot, "raised an error or died", error)
         slot.since = monotonic()
         if not slot.ready:
             slot.pid, slot.ready_at = done, slot.since
-            return
+            return None
         asked = slot.asked.popleft()
         if slot.since - slot.ready_at >= PROVEN_S:
             slot.failures = 0
@@ -228,40 +235,53 @@ class Fleet:
             self.arrived.append(done)
         else:
             self.books.dropped += 1
+        return None
 
     def _is_current(self, delivery: Delivery, slot: Slot, asked: Asked) -> bool:
         receipt = delivery.receipt
         came = receipt.runner, receipt.incarnation, receipt.sequence, receipt.epoch
         return came == (slot.index, slot.incarnation, asked.request.sequence, self._epoch)
 
-    def _check_deadline(self, slot: Slot) -> None:
+    def _overdue(self, slot: Slot) -> Failure | None:
         if slot.awaited is None:
-            return
+            return None
         limit, doing, name = self._tolerance.sample_timeout_s, "give a fragment", "sample"
         if not slot.ready:  # on a busy machine: twice the time with each failure, or it would never come up
             limit, doing, name = self._tolerance.start_timeout_s * 2**slot.failures, "start", "start"
-        if monotonic() - slot.since > limit:
-            self._fail(slot, f"did not {doing} within {limit:g} s (fault_tolerance: {name}_timeout_s)", None)
+        if monotonic() - slot.since <= limit:
+            return None
+        return Failure(slot, f"did not {doing} within {limit:g} s (fault_tolerance: {name}_timeout_s)")
 
-    def _fail(self, slot: Slot, reason: str, error: Exception | None) -> None:
-        """Replace a runner after a pause, or raise EnvRunnerError where that is not borne any more."""
+    def _fail(self, failures: Sequence[Failure]) -> None:
+        """End runners, all told to before any is waited for, and replace each after a pause.
+
+        Raises EnvRunnerError where that is not borne any more, once all of them are ended.
+        """
+        if failures:
+            self._engine.kill([(slot.process, slot.pid) for slot, *_ in failures if slot.process is not None])
+        for failure in failures:
+            self._note(failure)
+        if self._error is not None:
+            raise self._error
+
+    def _note(self, failure: Failure) -> None:
+        """Let another runner take the place of one that was ended, or keep the error that ends the run."""
+        slot, reason, error = failure
         described = reason if error is None else f"{reason}:\n{error}"
         seed = slot.asked[0].request.seed if slot.asked else slot.seed
         who = f"env runner {slot.index}, incarnation {slot.incarnation}, seed {seed}"
         slot.failures += 1
         slot.first_error = described if slot.failures == 1 else slot.first_error
-        if slot.process is not None:
-            self._engine.kill([(slot.process, slot.pid)])
         self._drop(slot)
         slot.restart_at = monotonic() + min(
             self._tolerance.restart_delay_s * 2 ** (slot.failures - 1), MAX_DELAY_S
         )
-        if (why := self._given_up(slot)) is not None:
+        if self._error is None and (why := self._given_up(slot)) is not None:
             text = f"{who} {described}\n{why}"
             if slot.first_error != described:
                 text += f"; its first failure of these: it {slot.first_error}"
             self._error = EnvRunnerError(text)
-            raise self._error from error
+            self._error.__cause__ = error
 
     def _given_up(self, slot: Slot) -> str | None:
         tolerance = self._tolerance
