@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from cells import CELLS, run_cell
 
+from rlmodule_algos.actor_learner import ActorLearnerConfig
 from rlmodule_algos.config import AlgorithmConfig
 
 pytestmark = pytest.mark.long
@@ -20,7 +21,10 @@ def test_cartpole_is_learned_on_two_runners(name: str, framework: str) -> None:
     cell = CELLS[name]
 
     def config() -> AlgorithmConfig:
-        return cell.config().env_runners(num_env_runners=RUNNERS)
+        made = cell.config().env_runners(num_env_runners=RUNNERS)
+        if isinstance(made, ActorLearnerConfig):
+            made.training(broadcast_interval=1)  # as runners lag behind by themselves
+        return made
 
     outcome = run_cell(replace(cell, config=config), framework, seed=0)
     print(f"\n{name} {framework} on {RUNNERS} runners: {outcome}")
