@@ -41,7 +41,7 @@ def act(env: SyncMultiAgentVectorEnv, *rows: str) -> MultiAgentStep:
 
 FINE: dict[Any, Any] = seen("ann")
 WRONG_STEPS: dict[str, tuple[Any, str]] = {
-    "raises": (KeyError("no map"), "of the episode: it raised KeyError: 'no map'"),
+    "raises": (KeyError("no map"), "of episode 1: it raised KeyError: 'no map'"),
     "no tuple": (None, r"expected the tuple \(observations, rewards, .*infos\), got NoneType"),
     "gymnasium's old four": ((FINE, {}, NO, {}), "got a tuple of 4"),
     "observations no dict": ((FINE["ann"], {}, NO, NO, {}), "observations: expected a dict by agent, got nd"),

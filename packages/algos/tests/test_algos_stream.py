@@ -271,23 +271,6 @@ def test_same_step_without_the_final_observation_is_refused() -> None:
         play(stream, steps=3)
 
 
-@pytest.mark.parametrize("call", ["reset", "step"])
-def test_what_an_environment_raises_becomes_an_env_error_with_its_cause(call: str) -> None:
-    class Broken(Walk):
-        def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, Any]:
-            if call == "reset":
-                raise KeyError("no map")
-            return super().reset(seed=seed, options=options)
-
-        def step(self, action: Any) -> Any:
-            raise KeyError("no map")
-
-    stream = EnvStream(SyncVectorEnv([lambda: Broken("box", lambda seed, episode: 3)]))
-    with pytest.raises(EnvError, match=f"SyncVectorEnv: {call} raised KeyError: 'no map'") as caught:
-        play(stream, steps=1)
-    assert isinstance(caught.value.__cause__, KeyError)
-
-
 def play(stream: EnvStream, steps: int) -> None:
     stream.reset(0)
     for _ in range(steps):

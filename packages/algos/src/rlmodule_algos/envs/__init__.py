@@ -3,6 +3,7 @@
 from rlmodule_algos.envs.agent_groups import AgentGroups, Columns
 from rlmodule_algos.envs.cartpole import ManualCartPoles, MultiAgentCartPole
 from rlmodule_algos.envs.errors import EnvError
+from rlmodule_algos.envs.failures import env_failed
 from rlmodule_algos.envs.make import EnvSource, SideBySide, make_env, make_vector_env
 from rlmodule_algos.envs.multi_agent import MultiAgentEnv
 from rlmodule_algos.envs.multi_agent_vector import MultiAgentStep, MultiAgentVectorEnv
@@ -26,6 +27,7 @@ __all__ = [
     "SideBySide",
     "SyncMultiAgentVectorEnv",
     "Transition",
+    "env_failed",
     "make_env",
     "make_vector_env",
     "register_missing",

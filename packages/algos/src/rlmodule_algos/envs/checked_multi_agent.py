@@ -38,15 +38,22 @@ class CheckedMultiAgentEnv:
         self._present: set[str] = set()  # came, and did not leave yet
         self._gone: set[str] = set()  # left, and did not come back
         self._step: int | None = None  # of the episode; None while resetting
+        self._seed: int | None = None  # the last that it was given
+        self._episode = 0  # counted from there
 
     def place(self, agent: str | None = None) -> str:
-        """Say which environment, which step of its episode, and which agent."""
-        step = "reset" if self._step is None else f"step {self._step} of the episode"
-        return f"{self.name}, {step}" + ("" if agent is None else f", agent {agent!r}")
+        """Say which environment, which step of which episode since which seed, and which agent."""
+        step = "reset" if self._step is None else f"step {self._step}"
+        seeded = "" if self._seed is None else f" since it was seeded with {self._seed}"
+        place = f"{self.name}, {step} of episode {self._episode}{seeded}"
+        return place if agent is None else f"{place}, agent {agent!r}"
 
     def reset(self, seed: int | None) -> None:
         """Start an episode; `outcome` holds the first observations."""
         self.over, self._step = True, None
+        if seed is not None:
+            self._seed, self._episode = seed, 0
+        self._episode += 1
         try:
             answer = self.env.reset(seed=seed)
         except Exception as error:

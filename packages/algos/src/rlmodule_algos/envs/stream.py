@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium.vector import AutoresetMode, VectorEnv
 
-from rlmodule_algos.envs.errors import EnvError, described
+from rlmodule_algos.envs.errors import EnvError
+from rlmodule_algos.envs.failures import env_failed
 from rlmodule_core.nest import Nest, leaves, map_nest, unflatten
 
 BoolArray = npt.NDArray[np.bool_]
@@ -43,6 +44,8 @@ class EnvStream:
             env.close()
             raise
         self._resetting: BoolArray | None = None  # under NEXT_STEP: the rows that reset next
+        self._seed: int | None = None  # of the last reset
+        self._steps = 0  # begun since
         self.obs: Nest = None
 
     @property
@@ -52,23 +55,24 @@ class EnvStream:
 
     def reset(self, seed: int | None = None) -> None:
         """Start an episode in every environment. Raises EnvError for whatever the environment raised."""
-        self._resetting = None
+        self._resetting, self._seed, self._steps = None, seed, 0
         try:
             self.obs = _single(self.env.reset(seed=seed)[0])
         except Exception as error:
-            raise self._failed("reset", error) from error
+            raise env_failed(self.env, error, "reset", seed=seed, steps=0) from error
 
     def step(self, actions: Nest) -> Transition:
         """Step every environment and start anew those whose episode ended.
 
         Raises EnvError for whatever the environment raised; it must be reset then.
         """
+        self._steps += 1
         try:
             return self._step(actions)
         except EnvError:
             raise
         except Exception as error:
-            raise self._failed("step", error) from error
+            raise env_failed(self.env, error, "step", seed=self._seed, steps=self._steps) from error
 
     def _step(self, actions: Nest) -> Transition:
         obs, rewards, terminated, truncated, infos = self.env.step(actions)
@@ -105,9 +109,6 @@ class EnvStream:
         columns = zip(leaves(like), zip(*rows, strict=True), strict=True)
         with np.errstate(over="ignore"):
             return unflatten(like, [np.stack(column).astype(leaf.dtype) for leaf, column in columns])
-
-    def _failed(self, call: str, error: Exception) -> EnvError:
-        return EnvError(f"{type(self.env).__name__}: {call} raised {described(error)}")
 
 
 def _autoreset_mode(env: VectorEnv[Any, Any, Any]) -> AutoresetMode:

@@ -12,7 +12,7 @@ import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 
-from rlmodule_algos.envs import Columns, MultiAgentVectorEnv
+from rlmodule_algos.envs import Columns, EnvError, MultiAgentStep, MultiAgentVectorEnv, env_failed
 from rlmodule_algos.frameworks import Bridge
 from rlmodule_algos.sampling.acting import Draw
 from rlmodule_algos.sampling.crews import Crews, JointActor
@@ -71,10 +71,13 @@ class Agents:
         self.module_ids: list[str] = []  # by number, also of those that left
         self._numbers: dict[str, int] = {}
         self._pairs = PairColumns(env)
+        self._seed: int | None = None  # of the last reset of all
+        self._steps = 0  # begun since
 
     def reset(self, seed: int | None) -> None:
         """Begin an episode in every environment."""
-        step = self.env.reset(seed=seed)
+        self._seed, self._steps = seed, 0
+        step = self._reset(seed=seed)
         self._obs = step.obs
         self.acting: BoolArray = step.has_obs.ravel()  # [P] has an observation, and no action yet
         self._module_of = np.full(self.num_pairs, NOBODY)
@@ -126,9 +129,18 @@ class Agents:
         return found
 
     def step(self, actions: Columns) -> Stepped:
-        """Step the environments, and reset those whose episode is over: `obs` is what is acted on next."""
+        """Step the environments, and reset those whose episode is over: `obs` is what is acted on next.
+
+        Raises EnvError for whatever an environment raised; all must be reset then.
+        """
         acting, module_of = self.acting, self._module_of
-        step = self.env.step(actions, acting.reshape(-1, self.env.num_envs))
+        self._steps += 1
+        try:
+            step = self.env.step(actions, acting.reshape(-1, self.env.num_envs))
+        except EnvError:
+            raise
+        except Exception as error:
+            raise env_failed(self.env, error, "step", seed=self._seed, steps=self._steps) from error
         terminated, truncated = step.terminated.ravel(), step.truncated.ravel()
         has_obs, ended = step.has_obs.ravel(), terminated | truncated
         rewards = step.rewards.ravel()
@@ -154,13 +166,21 @@ class Agents:
 
     def _begin(self, rows: BoolArray) -> None:
         """Reset some environments; their agents are mapped anew."""
-        fresh = self.env.reset(rows=rows)
+        fresh = self._reset(rows=rows)
         agents, envs = len(self.env.possible_agents), np.flatnonzero(rows)
         self.acting.reshape(agents, -1)[:, envs] = fresh.has_obs[:, envs]  # no one else has this array
         self._module_of = self._module_of.copy()
         self._module_of.reshape(agents, -1)[:, envs] = NOBODY
         beginning = np.flatnonzero(fresh.has_obs)
         self._obs = self._pairs.replaced(self._obs, fresh.obs, beginning)
+
+    def _reset(self, *, seed: int | None = None, rows: BoolArray | None = None) -> MultiAgentStep:
+        try:
+            return self.env.reset(seed=seed, rows=rows)
+        except EnvError:
+            raise
+        except Exception as error:
+            raise env_failed(self.env, error, "reset", seed=self._seed, steps=self._steps) from error
 
     def _state_of(self, module_id: str) -> CarriedState:
         if module_id not in self._states:
