@@ -1,8 +1,11 @@
 """Inside tf.function: no operation added, no retrace, AutoGraph silent, unknown sizes accepted."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 
 from rlmodule_specs import (
@@ -16,6 +19,7 @@ from rlmodule_specs import (
     check_input_specs,
     check_output_specs,
     checked,
+    compiled,
     infer,
 )
 
@@ -171,3 +175,99 @@ def test_an_unknown_size_of_the_input_is_bound_by_the_output() -> None:
 
     tf.function(look, input_signature=[tf.TensorSpec((None, 4))])(tf.zeros((2, 4)))
     assert told == ["[b] with b=3 (bound by x)"]
+
+
+def lines(spec: SpecType, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is compiled for a spec, without what every check has."""
+    sources: list[str] = []
+    code = compiled._code
+
+    def noted(source: str) -> Any:
+        sources.append(source)
+        return code(source)
+
+    monkeypatch.setattr(compiled, "_code", noted)
+    Checker(spec)
+    body = sources[0].partition("while True:\n")[2].partition("    except")[0]
+    return [line.strip() for line in body.splitlines()]
+
+
+def test_an_eager_tensor_is_read_by_functions_in_c(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are not public: a TensorFlow without them fails here, and is read as any other tensor."""
+    float32, double = TfTensorSpec("b, 3", dtype="float32"), TfTensorSpec("b, 3", dtype="float64")
+    spec = {0: float32, 1: double, 2: TfTensorSpec("..., b"), 3: TfTensorSpec("")}
+    assert lines(spec, monkeypatch) == [
+        "if type(data) not in CONTAINERS: break",
+        "d1 = data[0]",
+        "if R3(d1) != 1: break",
+        "n0, s2, = R2(d1)",
+        "if s2 != 3: break",
+        "d3 = data[1]",
+        "if R3(d3) != 2: break",
+        "if not R2(d3) == (n0, 3, ): break",
+        "d4 = data[2]",
+        "d5 = R2(d4)",
+        "if len(d5) < 1: break",
+        "s6 = d5[-1]",
+        "if s6 != n0: break",
+        "d7 = data[3]",
+        "if len(R2(d7)): break",
+        "return (n0, )",
+    ]
+
+
+@pytest.mark.parametrize("dtype", [None, "float32", "bool", "string", "bfloat16"])
+def test_a_right_eager_tensor_needs_no_walk_and_a_wrong_one_is_refused(
+    dtype: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check = Checker(TfTensorSpec("b, 2", dtype=dtype)).check
+    wrong = [
+        tf.zeros((3, 2), tf.int8),
+        tf.zeros((3, 1), dtype or tf.int8),
+        tf.zeros(2),
+        np.zeros((3, 2)),
+        Duck(),
+    ]
+    for data in wrong[dtype is None :]:
+        with pytest.raises(SpecError):
+            check(data)
+    right = tf.zeros((3, 2), dtype or tf.int8)
+    monkeypatch.setattr("rlmodule_specs.explain.Explanation.visit", None)  # calling it is an error
+    assert check(right) == (3,)
+
+
+class Duck:
+    """Hands on to a tensor as TensorFlow's own wrappers do, and is none."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(tf.zeros((3, 2)), name)
+
+
+def test_a_dtype_that_tensorflow_does_not_have_is_refused() -> None:
+    with pytest.raises(SpecError, match=r"expected tf float8_e8m0fnu \[2\], got tf float32 \[2\]"):
+        Checker(TfTensorSpec("2", dtype="float8_e8m0fnu")).check(tf.zeros(2))
+
+
+LATE = """
+from rlmodule_specs import Checker, TfTensorSpec
+checker = Checker(TfTensorSpec("b", dtype="float32"))
+import tensorflow as tf
+value = tf.zeros(3)
+checker.check(value)
+from rlmodule_specs.explain import Explanation
+Explanation.visit = None
+checker.check(value)
+"""
+EARLY = """
+import tensorflow as tf
+from rlmodule_specs import Checker, TfTensorSpec
+from rlmodule_specs.explain import Explanation
+Explanation.visit = None
+Checker(TfTensorSpec("b", dtype="float32")).check(tf.zeros(3))
+"""
+
+
+@pytest.mark.parametrize("code", [LATE, EARLY], ids=["late", "early"])
+def test_tensors_need_no_walk_whenever_tensorflow_was_loaded(code: str) -> None:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -129,11 +129,10 @@ class CallChecker:
     >>> call.output("anything", call.input({"obs": 1}))
     ()
 
-    `input(data)` and `output(result, sizes)`, with the sizes that `input` returned, raise SpecError. A side
-    whose spec is None has nothing to do: `checks_input` and `checks_output` say so.
+    `input(data)` and `output(result, sizes)`, with the sizes that `input` returned, raise SpecError.
     """
 
-    __slots__ = ("_again", "checks_input", "checks_output", "input", "output")
+    __slots__ = ("_again", "input", "output")
 
     input: Check
     output: Check
@@ -169,7 +168,6 @@ class CallChecker:
         known = {name: f"{path or '(root)'} of {subject}" for name, path in first.origins.items()}
         second = Side(promised, exact_output, False, fixed, label=(where, result, output_rule), known=known)
         self.input, self.output = first.check, second.check
-        self.checks_input, self.checks_output = asked is not None, promised is not None
 
     def __reduce__(self) -> tuple[object, ...]:
         return self._again, ()

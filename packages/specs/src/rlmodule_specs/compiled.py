@@ -7,10 +7,9 @@ The function says yes to plain data that is right and leaves everything else to 
         if not switch.on: return sizes
         try:
             while True:
-                d1 = data if data.__class__ is dict else as_dict(data, K2)
+                d1 = data if type(data) is dict else as_dict(data, K2)
                 d2 = d1['obs']
-                cT3 = d2.__class__; tT3 = T3[cT3]
-                if d2.dtype is not tT3: break
+                if T3[type(d2)] is not d2.dtype: break
                 n0, s3, = d2.shape
                 if s3 != 10: break
                 return (n0, )
@@ -19,7 +18,7 @@ The function says yes to plain data that is right and leaves everything else to 
 
 `T3` maps each class that may be trusted to the one dtype object it must carry: one look-up says class,
 framework and dtype. Whatever surprises this code, a missing key or a shape that raises, ends in `slow`.
-The loop never turns: it is there to be left. A TensorFlow shape is slow to unpack, its `as_list()` is not.
+The loop is there to be left. Where only TensorFlow will do, `eager_readers` read the tensor.
 """
 
 from abc import ABCMeta
@@ -29,7 +28,7 @@ from itertools import count
 from types import CodeType
 from typing import Protocol, cast
 
-from rlmodule_specs.frameworks import link, trusted
+from rlmodule_specs.frameworks import eager_readers, link, trusted
 from rlmodule_specs.shape import ANY, DOTS, Axis
 from rlmodule_specs.switching import switch
 from rlmodule_specs.tensor_spec import TensorSpec
@@ -59,7 +58,6 @@ class _Writer:
         self.globals: dict[str, object] = {"switch": switch, "CONTAINERS": CONTAINERS, "as_dict": as_dict}
         self.names = {name: f"n{number}" for number, name in enumerate(known)}
         self.values = count(1)
-        self.tables: set[str] = set()  # those that were looked into already
 
     def refuse_if(self, condition: str) -> None:
         self.lines.append(f"if {condition}: break")
@@ -79,9 +77,9 @@ class _Writer:
         elif isinstance(node, TensorSpec):
             self.tensor(node, variable)
         elif node is not None:
-            # the look-up spares asking an abstract class, which takes ten times as long
+            # to ask an abstract class takes ten times as long
             known = {below: 0 for cls in node if type(cls) is ABCMeta for below in _subclasses(cls)}
-            listed = f"{variable}.__class__ not in {self.constant('K', known)} and " if known else ""
+            listed = f"type({variable}) not in {self.constant('K', known)} and " if known else ""
             classes = node[0] if len(node) == 1 else node
             self.refuse_if(f"{listed}not isinstance({variable}, {self.constant('C', classes)})")
 
@@ -89,12 +87,12 @@ class _Writer:
         if self.exact:
             self.refuse_if(f"len({variable}) != {len(spec)}")
         if spec and all(isinstance(key, int) for key in spec):
-            self.refuse_if(f"{variable}.__class__ not in CONTAINERS")
+            self.refuse_if(f"type({variable}) not in CONTAINERS")
         else:
             plain = f"d{next(self.values)}"
             keys = self.constant("K", tuple(spec))
             self.lines.append(
-                f"{plain} = {variable} if {variable}.__class__ is dict else as_dict({variable}, {keys})"
+                f"{plain} = {variable} if type({variable}) is dict else as_dict({variable}, {keys})"
             )
             variable = plain
         for key, node in spec.items():
@@ -103,33 +101,28 @@ class _Writer:
             self.node(node, part)
 
     def tensor(self, spec: TensorSpec, variable: str) -> None:
-        table = self.constant("T", trusted(spec.framework, spec.dtype))
-        if spec.dtype is None:
-            self.refuse_if(f"{variable}.__class__ not in {table}")
+        shape = f"{variable}.shape"
+        readers = eager_readers(spec.dtype) if spec.framework == "tf" else ()
+        if readers:
+            shape, dtype = (f"{self.constant('R', reader)}({variable})" for reader in readers[:2])
+            if spec.dtype:
+                self.refuse_if(f"{dtype} != {readers[2]}")
         else:
-            self.dtype(table, variable)
-        tf = spec.framework == "tf"
-        shape = f"{variable}.shape.as_list()" if tf else f"{variable}.shape"
+            table = self.constant("T", trusted(spec.framework, spec.dtype))
+            condition = f"{table}[type({variable})] is not {variable}.dtype"
+            self.refuse_if(condition if spec.dtype else f"type({variable}) not in {table}")
         if DOTS in spec.axes:
             self.open_shape(spec.axes, shape)
         elif not spec.axes:
             self.refuse_if(f"len({shape})")
         else:
-            self.closed_shape(spec.axes, shape, "[{}]" if tf else "({}, )")
+            self.closed_shape(spec.axes, shape)
 
-    def dtype(self, table: str, variable: str) -> None:
-        """Compare the dtype; leaves of one table mostly have one class, which is then looked up once."""
-        look_up = f"c{table} = {variable}.__class__; t{table} = {table}[c{table}]"
-        seen = table in self.tables
-        self.tables.add(table)
-        self.lines.append(f"if {variable}.__class__ is not c{table}: {look_up}" if seen else look_up)
-        self.refuse_if(f"{variable}.dtype is not t{table}")
-
-    def closed_shape(self, axes: tuple[Axis, ...], shape: str, display: str) -> None:
+    def closed_shape(self, axes: tuple[Axis, ...], shape: str) -> None:
         """One comparison where all sizes are known; else `n0, s3 = d1.shape`, which compares the rank too."""
         known = [self.known(axis) for axis in axes]
         if None not in known:  # not written with !=, for which torch.compile would add an operation
-            self.refuse_if(f"not {shape} == {display.format(', '.join(map(str, known)))}")
+            self.refuse_if(f"not {shape} == ({', '.join(map(str, known))}, )")
             return
         targets, comparisons = zip(*map(self.axis, axes), strict=True)
         self.lines.append(f"{', '.join(targets)}, = {shape}")

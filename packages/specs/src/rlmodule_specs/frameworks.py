@@ -5,6 +5,7 @@ those of `trusted`; any other class, a subclass included, is read here.
 """
 
 import sys
+from operator import attrgetter
 from typing import Literal, NamedTuple
 
 from rlmodule_specs.dtypes import dtype_name, native_dtype
@@ -13,6 +14,7 @@ __all__ = [
     "FRAMEWORKS",
     "Framework",
     "TensorFacts",
+    "eager_readers",
     "framework_of",
     "learn",
     "link",
@@ -33,8 +35,9 @@ LINKED: tuple[tuple[str, str, Framework], ...] = (  # those whose instances are 
     ("torch", "Tensor", "torch"),
     ("torch.nn", "Parameter", "torch"),
 )
-LEARNED = ("EagerTensor", "ArrayImpl")  # of tf and jax, without a public name: taken from the first value
-
+LEARNED = ("EagerTensor", "ArrayImpl")  # without a public name: taken from the first value
+READERS = attrgetter("__internal__.EagerTensor._shape_tuple", "__internal__.EagerTensor._datatype_enum")
+NUMBER = attrgetter("as_datatype_enum")
 
 _trusted: dict[type, Framework] = {}
 
@@ -74,6 +77,17 @@ def read_tensor(value: object) -> TensorFacts | None:
     if framework == "tf" and shape.rank is None:
         return TensorFacts(framework, name, None)
     return TensorFacts(framework, name, tuple(shape))
+
+
+def eager_readers(dtype: str | None) -> tuple[object, ...]:
+    """What reads the shape and the dtype's number of an eager tensor; the number. () where there is none.
+
+    Both are in C and refuse other classes; `tensor.shape` is slow where it is asked first.
+    """
+    try:
+        return *READERS(sys.modules.get("tensorflow")), dtype and NUMBER(native_dtype("tf", dtype))
+    except AttributeError:
+        return ()
 
 
 _tables: dict[tuple[Framework | None, str | None], dict[type, object]] = {}
