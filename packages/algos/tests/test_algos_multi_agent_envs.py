@@ -161,6 +161,21 @@ def test_a_terminated_agent_needs_no_final_observation() -> None:
 # --- resets and seeds -------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_an_environment_may_use_its_memory_again_as_soon_as_it_is_called_next(dtype: Any) -> None:
+    memory = np.zeros(2, dtype)  # of all copies
+
+    class Sharing(ScriptedMultiAgentEnv):
+        def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+            memory[:] = seed or 0
+            return {"ann": memory}, {}
+
+    one = dict.fromkeys(["ann"], spaces.Box(-9, 9, (2,))), dict.fromkeys(["ann"], spaces.Discrete(3))
+    env = SyncMultiAgentVectorEnv([Sharing(*one, []) for _ in range(3)])
+
+    assert env.reset(seed=4).obs[0][:, 0].tolist() == [4, 5, 6]
+
+
 def test_environments_are_seeded_one_after_the_other_and_only_in_the_rows_that_are_reset() -> None:
     envs = [scripted(start("ann")) for _ in range(3)]
     vector = SyncMultiAgentVectorEnv(envs)

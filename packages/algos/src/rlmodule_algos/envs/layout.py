@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 import gymnasium as gym
 import numpy as np
@@ -12,6 +13,8 @@ from rlmodule_core.nest import Nest, leaves, leaves_with_paths, map_nest, matchi
 from rlmodule_core.spaces import leaf_shape, nest_of_spaces
 
 Array = npt.NDArray[Any]
+Cast: TypeAlias = tuple[Array, int, Array]
+"""A column, a row of it, and the value that belongs there."""
 
 
 class Layout:
@@ -26,9 +29,10 @@ class Layout:
         """Return zeros, `[rows, ...]`, in memory of their own."""
         return map_nest(lambda leaf: np.zeros((rows, *leaf.shape), leaf.dtype), self._one)
 
-    def write(self, columns: list[Array], row: int, value: Nest) -> None:
+    def write(self, columns: list[Array], row: int, value: Nest, casts: list[Cast]) -> None:
         """Put a value of the space into a row of the leaves of what `allocate` returned.
 
+        A copy of what has another dtype is added to `casts`, for `write_casts` when all rows are there.
         Raises ValueError that names the leaf whose structure, shape or kind of number is not the space's.
         """
         found = matching_leaves(self._one, value)
@@ -43,15 +47,23 @@ class Layout:
                 )
             if array.dtype == leaf.dtype:
                 columns[position][row] = array
-                continue
-            with np.errstate(
-                over="ignore"
-            ):  # what float32 cannot hold is refused as infinite, with its place
-                columns[position][row] = array
+            else:
+                casts.append((columns[position], row, array.copy()))
 
     def _path(self, position: int) -> str:
         path = [path for path, _leaf in leaves_with_paths(self._one)][position]
         return f"value{path and ('' if path.startswith('[') else '.')}{path}"
+
+
+def write_casts(casts: Sequence[Cast]) -> None:
+    """Write values into columns of another dtype.
+
+    What float32 cannot hold becomes infinite, without a word of NumPy's: who reads it says where it stands.
+    """
+    if casts:
+        with np.errstate(over="ignore"):  # once for all of them, as it takes as long as several casts
+            for column, row, array in casts:
+                column[row] = array
 
 
 def _zeros(space: gym.Space[Any]) -> Array:

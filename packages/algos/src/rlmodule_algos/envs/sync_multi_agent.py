@@ -11,7 +11,7 @@ import numpy as np
 from rlmodule_algos.envs.agent_groups import AgentGroups, Columns
 from rlmodule_algos.envs.checked_multi_agent import CheckedMultiAgentEnv
 from rlmodule_algos.envs.errors import EnvError, described
-from rlmodule_algos.envs.layout import Array, Layout
+from rlmodule_algos.envs.layout import Array, Cast, Layout, write_casts
 from rlmodule_algos.envs.multi_agent import ALL_AGENTS, MultiAgentEnv
 from rlmodule_algos.envs.multi_agent_vector import BoolArray, MultiAgentStep, MultiAgentVectorEnv
 from rlmodule_core.nest import Nest, leaves, map_nest
@@ -46,6 +46,7 @@ class SyncMultiAgentVectorEnv(MultiAgentVectorEnv):
                 if rows is None or rows[row]:
                     copy.reset(None if seed is None else seed + row)
                     self._write(page, row, copy)
+        write_casts(page.casts)
         return page.step
 
     def step(self, actions: Columns, acting: BoolArray) -> MultiAgentStep:
@@ -56,6 +57,7 @@ class SyncMultiAgentVectorEnv(MultiAgentVectorEnv):
             for row, copy in enumerate(self._copies):
                 copy.step(given[row])
                 self._write(page, row, copy)
+        write_casts(page.casts)
         return page.step
 
     def close(self) -> None:
@@ -105,7 +107,7 @@ class SyncMultiAgentVectorEnv(MultiAgentVectorEnv):
         step, outcome, number = page.step, copy.outcome, self._number
         for agent, value in outcome.obs.items():
             try:
-                self._layouts[agent].write(page.columns[agent], row, value)
+                self._layouts[agent].write(page.columns[agent], row, value, page.casts)
             except ValueError as error:
                 raise EnvError(f"{copy.place(agent)}: observation: {error}") from None
             step.has_obs[number[agent], row] = True
@@ -123,6 +125,7 @@ class _Page(NamedTuple):
 
     step: MultiAgentStep
     columns: dict[str, list[Array]]  # the leaves of `step.obs` by agent
+    casts: list[Cast]  # what is still to be written into them
 
     @classmethod
     def blank(cls, layouts: Mapping[str, Layout], groups: AgentGroups) -> _Page:
@@ -138,7 +141,7 @@ class _Page(NamedTuple):
             truncated=truncated,
             over=np.zeros(rows, np.bool_),
         )
-        return cls(step, {agent: leaves(nest) for agent, nest in by_agent.items()})
+        return cls(step, {agent: leaves(nest) for agent, nest in by_agent.items()}, [])
 
 
 def _require_declared(env: MultiAgentEnv, index: int, *, like: MultiAgentEnv) -> None:
