@@ -159,28 +159,40 @@ def test_nothing_is_alive_fifteen_seconds_after_the_driver_was_killed(
 
 CYCLES = """
 import ray
+from pathlib import Path
+from time import sleep
 from rlmodule_algos import PPOConfig
-from rlmodule_algos.execution.ray_connection import connections, target_of
+from rlmodule_algos.execution.ray_connection import connections, store_of, target_of
+from rlmodule_algos.execution.ray_pool import Session
 
 if __name__ == "__main__":
-    config = PPOConfig().environment("CartPole-v1").env_runners(num_env_runners=1)
+    config = PPOConfig().environment("CartPole-v1").env_runners(num_env_runners=1).learners(num_learners=1)
     config.training(train_batch_size=128, model={"fcnet_hiddens": [8]})
     for _ in range(3):
         with config.build() as algorithm:
             algorithm.train()
-            host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
-            before = connections((host, int(port)))
-        print(len(before), sum(target_of(entry) == target for entry, target in before.items()), flush=True)
+            before = connections(store_of(ray._private.worker))
+            sleep(1.0)  # until the statistics are written that we asked for
+            log = next(Path(Session.current.folder).rglob("python-core-driver-*.log")).read_text()
+        left = sum(target_of(entry) == target for entry, target in before.items())
+        asked = ["WaitForActorRefDeleted - " in log, "PubsubLongPolling - " in log]
+        print(len(before), left, *map(int, asked))
 """
 
 
-def test_the_end_of_each_ray_closes_the_connections_to_its_store_and_leaves_no_folder() -> None:
-    """Of most of its ends, left to itself, Ray keeps a connection; see `ray_connection`."""
-    started = subprocess.Popen([sys.executable, "-c", CYCLES], stdout=subprocess.PIPE, text=True)
+def test_nothing_that_others_asked_this_process_for_is_left_when_a_ray_ends() -> None:
+    """Each request that was not answered would keep a connection; see `ray_connection`."""
+    environment = {**os.environ, "RAY_event_stats_print_interval_ms": "200"}
+    started = subprocess.Popen(
+        [sys.executable, "-c", CYCLES], stdout=subprocess.PIPE, text=True, env=environment
+    )
     printed, _ = started.communicate()
     of_cycles = [[int(number) for number in line.split()] for line in printed.splitlines()]
 
     assert len(of_cycles) == 3
-    assert all(before for before, _ in of_cycles)
-    assert not any(after for _, after in of_cycles)
+    for before, left, store_asked, node_polled in of_cycles:
+        assert before >= 2  # of both directions
+        assert not left
+        assert store_asked  # for the end of each actor
+        assert not node_polled
     assert not folders(started.pid)

@@ -17,7 +17,7 @@ from rlmodule_algos.learning.learner import IntArray
 from rlmodule_core.module import State
 
 MAX_WAIT_S = 1.0  # in one go, so that deadlines are seen
-SMALL = 50_000  # bytes; what is smaller goes with each question, which saves a millisecond
+SMALL = 50_000  # bytes; what is not above goes with the request itself, which saves a millisecond
 
 
 @dataclass(frozen=True)
@@ -130,6 +130,8 @@ class LearnerGroup:
             self._closed = True
             try:
                 self._engine.kill([(slot.process, slot.pid) for slot in self._slots])
+                self._slots.clear()  # the engine is closed once nobody refers to a process any more
+                self._lesson = None
             finally:
                 self._engine.close()
 

@@ -18,12 +18,13 @@ import tempfile
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
 from rlmodule_algos.execution import ray_watchdog
 from rlmodule_algos.execution.engine import Doomed, Process, Ref
-from rlmodule_algos.execution.learner_group import Question
+from rlmodule_algos.execution.learner_group import SMALL, Question
 from rlmodule_algos.execution.messages import Delivery, Request, Snapshot
 from rlmodule_algos.execution.ray_connection import NO_FLUSH, shut_down
 from rlmodule_algos.execution.ray_surroundings import (
@@ -54,6 +55,16 @@ FOLDER = "RLMODULE_RAY_FOLDER"  # in the environment of every process of a priva
 LOOPBACK = "127.0.0.1"
 CLEANED_UP_S = 5.0  # to wait for the watchdog
 _lock = threading.RLock()
+_remote: Any = cache(ray.remote(max_restarts=0, max_task_retries=0))  # Ray keeps each class that it makes
+
+
+def pickle_by_value(value: object, what: str) -> bytes:
+    """Pickle classes and functions of a script too. Raises ConfigError where `what` cannot be pickled."""
+    try:
+        data: bytes = cloudpickle.dumps(value)
+    except Exception as error:  # whatever the pickling of a user's object raises
+        raise ConfigError(f"{what} cannot be pickled: {type(error).__name__}: {error}") from error
+    return data
 
 
 class RayRunner:
@@ -97,18 +108,16 @@ class RayActors:
     def __init__(
         self, actor: type, make: object, setter: str, *, count: int, address: str | None, num_gpus: int = 0
     ) -> None:
-        try:
-            pickled = cloudpickle.dumps(make)
-        except Exception as error:  # whatever the pickling of a user's object raises
-            raise ConfigError(
-                f"{setter}: the config cannot be sent to {setter.replace('_', ' ')} in other processes; an "
-                f"environment or a module in it cannot be pickled: {type(error).__name__}: {error}"
-            ) from error
+        pickled = pickle_by_value(
+            make,
+            f"{setter}: the config cannot be sent to {setter.replace('_', ' ')} in other processes; an "
+            "environment or a module in it",
+        )
         self._session: Session | None = Session.enter(address, count)
         self._folder = self._session.folder
         place = {"num_cpus": 0} if address is None else {"num_cpus": 1, "scheduling_strategy": "SPREAD"}
-        self._actor: Any = ray.remote(max_restarts=0, max_task_retries=0, num_gpus=num_gpus, **place)(actor)
-        self._make = ray.put(pickled)
+        self._actor = _remote(actor).options(num_gpus=num_gpus, **place)
+        self._make = pickled if len(pickled) <= SMALL else ray.put(pickled)  # see `ray_connection`
 
     def start(self, index: int, incarnation: int, seed: int) -> Process:
         """Start an actor."""
