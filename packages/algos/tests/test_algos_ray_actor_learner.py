@@ -14,6 +14,8 @@ import pytest
 from rlmodule_algos import APPOConfig, ImpalaConfig
 from rlmodule_algos.actor_learner.config import ActorLearnerConfig
 from rlmodule_algos.execution import EnvRunnerError, RemotePool
+from rlmodule_algos.testing import CrossedAgents
+from rlmodule_core import SingleAgentRLModuleSpec
 from rlmodule_core.nest import leaves
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed")
@@ -132,3 +134,28 @@ def test_a_runner_that_met_a_nan_is_replaced_and_nobody_learns_from_its_fragment
     assert results[-1]["fault_tolerance"]["num_dropped_fragments"] > 0
     assert sum(result["learners"]["default_policy"]["num_skipped_updates"] for result in results) == 0
     assert all(np.isfinite(leaf).all() for leaf in leaves(weights))
+
+
+def test_a_mapping_that_changes_is_asked_in_every_runner_as_in_one_process() -> None:
+    guests: list[str] = []
+
+    def mapping(agent: str) -> str:
+        return "guest" if agent in guests else agent
+
+    config = settings(ImpalaConfig, CrossedAgents, runners=1).multi_agent(policy_mapping_fn=mapping)
+    with config.build() as algorithm:
+        assert set(algorithm.train()["learners"]) == {"a0", "a1", "a2"}
+        spec = algorithm.get_module("a0").config
+        algorithm.add_module(
+            "guest",
+            SingleAgentRLModuleSpec(observation_space=spec.observation_space, action_space=spec.action_space),
+        )
+        guests.append("a0")
+        algorithm.remove_module("a0")
+        for _ in range(10):  # of which the first few are of requests from before
+            learned = algorithm.train()["learners"]
+        assert set(learned) == {"guest", "a1", "a2"}
+        guests.append("a1")  # nothing joins or leaves with it, and both have the same spaces
+        for _ in range(10):
+            learned = algorithm.train()["learners"]
+        assert set(learned) == {"guest", "a2"}

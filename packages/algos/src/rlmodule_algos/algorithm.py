@@ -120,7 +120,7 @@ class Algorithm(abc.ABC, Generic[Config]):
         config = self.config
         if config.env is None:  # validate() refused it
             raise ConfigError("no environment")
-        mapping = policy_mapping(config)  # before there are environments to close
+        mapping = policy_mapping(config.policy_mapping_fn)  # before there are environments to close
         return make_world(make_env(config.env, config.env_config, num_envs), mapping)
 
     def _few_threads(self) -> AbstractContextManager[None]:

@@ -142,13 +142,12 @@ def module_id_problem(module_id: object) -> str | None:
     return "expected a name without '/'" if "/" in str(module_id) else None
 
 
-def policy_mapping(config: AlgorithmConfig) -> PolicyMapping:
-    """Return what gives each agent its module: without a mapping, the same one to all.
+def policy_mapping(given: PolicyMapping | None) -> PolicyMapping:
+    """Return what gives each agent its module, checked: without a mapping, the same one to all.
 
     Raises ConfigError, here for a function that does not take one agent id, and when it is asked for one
     that fails, or answers with what is no id.
     """
-    given = config.policy_mapping_fn
     if given is None:
         return _default_policy
     _require_one_argument(given)
@@ -192,7 +191,7 @@ def module_spaces(config: AlgorithmConfig, agents: Mapping[str, Spaces]) -> dict
     """
     if len(agents) == 1 and (config.policies or config.policy_mapping_fn is not None):
         _require_many(config, agents)
-    mapping = policy_mapping(config)
+    mapping = policy_mapping(config.policy_mapping_fn)
     of_module: dict[str, list[str]] = {}
     for agent in agents:
         of_module.setdefault(mapping(agent), []).append(agent)

@@ -10,7 +10,7 @@ from rlmodule_algos.config import AlgorithmConfig
 from rlmodule_algos.envs import make_env, register_missing
 from rlmodule_algos.frameworks import Framework
 from rlmodule_algos.module_setup import ModuleSetup, policy_mapping
-from rlmodule_algos.sampling import make_world
+from rlmodule_algos.sampling import PolicyMapping, make_world
 from rlmodule_core import RLModule, SingleAgentRLModuleSpec
 from rlmodule_core.catalog_protocol import CatalogClass
 
@@ -32,9 +32,9 @@ class RunnerSetup:
         self.bridge = Framework(config.framework_name).bridge
         self.bridge.seed(seed)
         self.trained: tuple[str, ...] = ()
-        world = make_world(
-            make_env(config.env, config.env_config, config.num_envs_per_env_runner), policy_mapping(config)
-        )
+        self.map_with(config.policy_mapping_fn)
+        env = make_env(config.env, config.env_config, config.num_envs_per_env_runner)
+        world = make_world(env, lambda agent: self._mapping(agent))
         try:
             self._setup = ModuleSetup(config, world.agents, default_module_class, default_catalog_class)
             with self.bridge.on_device(DEVICE):
@@ -43,6 +43,10 @@ class RunnerSetup:
         except BaseException:
             world.close()
             raise
+
+    def map_with(self, policy_mapping_fn: PolicyMapping | None) -> None:
+        """Let agents be mapped with another function from their next episode on."""
+        self._mapping = policy_mapping(policy_mapping_fn)
 
     def build_module(self, module_id: str, spec: SingleAgentRLModuleSpec | None) -> RLModule:
         """Build a module that joins later."""

@@ -28,18 +28,23 @@ class SamplingAlgorithm(Algorithm[Config]):
 
     def _start(self, world: World, seed: int) -> None:
         if self.config.num_env_runners:
-            self.pool: SamplerPool = self._make_remote_pool(seed)
-            world.close()  # each runner makes its own
+            self.pool: SamplerPool = self._make_remote_pool(seed, world.num_envs)
+            try:
+                world.close()  # each runner makes its own
+            except BaseException:
+                self.pool.close()
+                raise
             return
         runner = world.runner(
             self.modules, self.framework.bridge, learns=lambda: self.learner.trained, seed=seed
         )
         self.pool = LocalPool(runner, fragment_length=self.config.rollout_fragment_length)
 
-    def _make_remote_pool(self, seed: int) -> SamplerPool:
-        from rlmodule_algos.execution.ray_pool import RayEngine
+    def _make_remote_pool(self, seed: int, num_envs: int) -> SamplerPool:
+        from rlmodule_algos.execution.ray_pool import RayEngine, pickle_by_value
 
-        config = self.config
+        config, mapping = self.config, self.config.policy_mapping_fn
+        length = config.rollout_fragment_length  # None: a runner's share of what is sampled
         make = MakeRunnerSetup(
             config.copy(),
             self._default_module_class(),
@@ -54,13 +59,11 @@ class SamplingAlgorithm(Algorithm[Config]):
             tolerance=fault_tolerance(config),
             seed=seed,
             requests_in_flight=config.max_requests_in_flight_per_env_runner if self.asynchronous else None,
-            steps_per_request=self._steps_per_request(),
+            steps_per_request=length and length * num_envs,
+            pickled_mapping=None
+            if mapping is None
+            else lambda: pickle_by_value(mapping, "multi_agent: policy_mapping_fn"),
         )
-
-    def _steps_per_request(self) -> int | None:
-        """Environment steps of a runner's fragment; None: its share of what is sampled."""
-        length = self.config.rollout_fragment_length
-        return None if length is None else length * self.config.num_envs_per_env_runner
 
     def sample_together(self) -> dict[str, list[Fragment]]:
         """Return fragments of `train_batch_size` steps that all runners sampled with the weights of now."""

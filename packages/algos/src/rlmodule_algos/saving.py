@@ -73,7 +73,7 @@ def restore_algorithm_state(algorithm: Algorithm[Any], directory: Path) -> None:
     known = set(algorithm._setup.module_ids)
     missing = sorted((saved - set(algorithm.modules)) & (known | set(joined)))
     recipes = {key: _recipe(key, joined.get(key), directory) for key in missing}
-    before, came = algorithm.get_state(), list[str]()
+    before, came, learned = algorithm.get_state(), list[str](), False
     try:
         _require_same_modules(
             lacking=known.intersection(algorithm.modules) - saved - set(content["left"]),
@@ -84,11 +84,16 @@ def restore_algorithm_state(algorithm: Algorithm[Any], directory: Path) -> None:
             came.append(module_id)
             if module_id not in state["learner"]["optimizers"]:
                 algorithm.learner.remove(module_id)
+        algorithm.learner.set_state(state["learner"])  # first alone: what does not fit, seldom fits here
+        learned = True
         algorithm.set_state(state)
     except (KeyError, TypeError, ValueError) as error:
         for module_id in came:
             algorithm.remove_module(module_id)
-        algorithm.set_state(before)
+        if learned:
+            algorithm.set_state(before)
+        else:  # environments, and what was sampled, were not touched
+            algorithm.learner.set_state(before["learner"])
         reason = f"it lacks {error}" if isinstance(error, KeyError) else error
         raise CheckpointError(f"{directory}: does not fit this run: {reason}") from error
     for module_id in set(algorithm.modules) - saved:

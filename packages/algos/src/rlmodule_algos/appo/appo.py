@@ -32,7 +32,11 @@ class APPO(ActorLearner[APPOConfig]):
 
     def __init__(self, config: APPOConfig) -> None:
         super().__init__(config)
-        self._targets = TargetNetworks(self.modules, self._build_copies)
+        try:
+            self._targets = TargetNetworks(self.modules, self._build_copies)
+        except BaseException:  # of a module that can be built once only, say
+            self.stop()
+            raise
         self._buffer = CircularBuffer(
             config.circular_buffer_num_batches, config.circular_buffer_iterations_per_batch
         )

@@ -55,7 +55,7 @@ class BC(Algorithm[BCConfig]):
         return read_by_module(
             config.input_,
             self._agents,
-            policy_mapping(config),
+            policy_mapping(config.policy_mapping_fn),
             validation_fraction=config.validation_fraction,
             seed=self._seed,
         )

@@ -21,6 +21,7 @@ class Snapshot:
     states: State  # {module id: state}
     added: Mapping[str, Added]
     trained: tuple[str, ...]
+    mapping: bytes | None = None  # pickled, who acts for whom now; None: whoever did from the start
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,7 @@ class RemotePool:
         seed: int,
         requests_in_flight: int | None = None,
         steps_per_request: int | None = None,
+        pickled_mapping: Callable[[], bytes] | None = None,
     ) -> None:
         self.episodes = MergedEpisodes()
         self.env_seconds = 0.0
@@ -50,6 +51,7 @@ class RemotePool:
         self._rng = np.random.default_rng(seed)
         self._requests_in_flight = requests_in_flight
         self._steps_per_request = steps_per_request
+        self._pickled_mapping = pickled_mapping  # as the function and what it looks at are now
         self._portion: tuple[int, int] | None = None  # of the last `sample`, as `_portions` returns it
         self._added: dict[str, Added] = {}
         self._num_added = 0
@@ -68,9 +70,10 @@ class RemotePool:
         """Copy and send the weights, once a version; requests that wait already keep theirs."""
         if version != self._version:
             self._num_snapshots += 1
-            added = dict(self._added)
+            mapping = None if self._pickled_mapping is None else self._pickled_mapping()
+            added, trained = dict(self._added), tuple(self._learns())
             self._fleet.broadcast(
-                Snapshot(self._num_snapshots, version, get_weights(), added, tuple(self._learns()))
+                Snapshot(self._num_snapshots, version, get_weights(), added, trained, mapping)
             )
             self._version = version
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -10,7 +11,7 @@ import numpy as np
 from rlmodule_algos.execution.messages import Delivery, Receipt, Request, Snapshot
 from rlmodule_algos.frameworks import Bridge
 from rlmodule_algos.learning import Added
-from rlmodule_algos.sampling import EpisodeMeter, Runner
+from rlmodule_algos.sampling import EpisodeMeter, PolicyMapping, Runner
 from rlmodule_core import MultiAgentRLModule, RLModule, SingleAgentRLModuleSpec
 from rlmodule_core.multi_agent import OWN
 
@@ -25,6 +26,9 @@ class Acting(Protocol):
 
     def build_module(self, module_id: str, spec: SingleAgentRLModuleSpec | None) -> RLModule:
         """Build a module that joins the others."""
+
+    def map_with(self, policy_mapping_fn: PolicyMapping) -> None:
+        """Let agents be mapped with another function from their next episode on."""
 
 
 class MakeActing(Protocol):
@@ -49,6 +53,7 @@ class RemoteRunner:
         self._snapshot_number = -1
         self._version = 0
         self._added: dict[str, Added] = {}
+        self._mapping: bytes | None = None
 
     def lacks(self, snapshot_number: int) -> bool:
         """Whether a snapshot is another than the one in use."""
@@ -57,6 +62,9 @@ class RemoteRunner:
     def apply(self, snapshot: Snapshot) -> None:
         """Take over its modules, also those that joined, without those that left."""
         acting, ids = self._acting, set(snapshot.states) - {OWN}
+        if snapshot.mapping is not None and snapshot.mapping != self._mapping:
+            acting.map_with(pickle.loads(snapshot.mapping))
+            self._mapping = snapshot.mapping
         replaced = {key for key in acting.modules if self._added.get(key) != snapshot.added.get(key)}
         for key in [key for key in acting.modules if key not in ids or key in replaced]:
             acting.modules.remove_module(key)

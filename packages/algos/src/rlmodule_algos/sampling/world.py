@@ -56,6 +56,10 @@ class World(Protocol):
     def agents(self) -> Mapping[str, Spaces]:
         """The spaces of every agent; a single agent has the id `default_agent`."""
 
+    @property
+    def num_envs(self) -> int:
+        """How many there are: not always as many as were asked for."""
+
     def runner(
         self,
         modules: Mapping[str, RLModule],
@@ -89,6 +93,11 @@ class SingleAgentWorld:
         """The one agent."""
         env = self._stream.env
         return {SINGLE_AGENT: Spaces(env.single_observation_space, env.single_action_space)}
+
+    @property
+    def num_envs(self) -> int:
+        """How many there are."""
+        return self._stream.env.num_envs
 
     def runner(
         self,
@@ -129,6 +138,11 @@ class MultiAgentWorld:
             agent: Spaces(env.observation_spaces[agent], env.action_spaces[agent])
             for agent in env.possible_agents
         }
+
+    @property
+    def num_envs(self) -> int:
+        """How many there are."""
+        return self._env.num_envs
 
     def runner(
         self,
