@@ -369,6 +369,62 @@ def test_a_forward_in_a_tf_function_is_checked_and_traced_once_for_all_batch_siz
     assert len(traces) == 1
 
 
+class Exploring(TfRLModule):
+    """Trains on what it explores with, by default."""
+
+    def __init__(self, config: RLModuleConfig) -> None:
+        super().__init__(config)
+        self.weight = tf.Variable(tf.zeros([4, 2]))
+
+    def _forward_exploration(self, batch: Any) -> Output:
+        return {"action_dist": TfCategorical(tf.matmul(batch["obs"], self.weight)), "by": "exploring"}
+
+    _forward_inference = _forward_exploration
+
+
+def trained_by(module: Exploring) -> object:
+    return module.forward_train({"obs": observations()})["by"]
+
+
+def test_a_forward_that_is_set_later_is_the_one_that_trains(monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = Exploring(CONFIG), Exploring(CONFIG)
+    assert trained_by(one) == "exploring"
+
+    monkeypatch.setattr(one, "_forward_exploration", lambda batch: {"by": "what the object explores with"})
+    assert (trained_by(one), trained_by(other)) == ("what the object explores with", "exploring")
+    monkeypatch.setattr(one, "_forward_train", lambda batch: {"by": "the object"})
+    assert (trained_by(one), trained_by(other)) == ("the object", "exploring")
+    monkeypatch.setattr(Exploring, "_forward_train", lambda self, batch: {"by": "the class"})
+    assert (trained_by(one), trained_by(other)) == ("the object", "the class")
+
+    monkeypatch.undo()
+    assert (trained_by(one), trained_by(other)) == ("exploring", "exploring")
+
+
+def test_a_forward_that_is_set_in_the_constructor_is_the_one_that_trains() -> None:
+    def own(batch: Any, /, *args: Any, **kwargs: Any) -> Output:
+        return {"by": "the constructor"}
+
+    class Setting(Exploring):
+        def __init__(self, config: RLModuleConfig) -> None:
+            super().__init__(config)
+            self._forward_train = own  # type: ignore[method-assign]
+
+    assert trained_by(Setting(CONFIG)) == "the constructor"
+
+
+def test_an_override_that_calls_the_default_trains_on_what_its_own_class_explores_with() -> None:
+    class Adding(Exploring):
+        def _forward_train(self, batch: Any, /, *args: Any, **kwargs: Any) -> Output:
+            return {**super()._forward_train(batch), "added": True}
+
+    class Below(Adding):
+        def _forward_exploration(self, batch: Any) -> Output:
+            return {"by": "the class below"}
+
+    assert Below(CONFIG).forward_train({"obs": observations()}) == {"by": "the class below", "added": True}
+
+
 def test_calling_the_module_itself_names_the_forwards() -> None:
     with pytest.raises(TypeError, match=r"^KerasModule cannot be called itself: call forward_train\(batch\)"):
         KerasModule(CONFIG)({"obs": tf.zeros([2, 4])})

@@ -17,23 +17,21 @@ from rlmodule_tf.arrays import as_array
 from rlmodule_tf.distributions import as_distribution
 
 try:  # not public, so there may be none; then tapes are paused whether there is one or not
-    from tensorflow.python.eager.record import (  # type: ignore[import-not-found]
-        could_possibly_record as could_record,
-    )
+    from tensorflow.python.pywrap_tfe import TFE_Py_TapeSetIsEmpty as nothing_records
 except ImportError:  # pragma: no cover
 
-    def could_record() -> bool:
-        """Return whether a tape may be recording."""
-        return True
+    def nothing_records() -> object:
+        """Return whether no tape can be recording in this thread."""
+        return False
 
 
 __all__ = [
     "as_array",
     "as_distribution",
     "call",
-    "could_record",
     "mean_of",
     "no_grad",
+    "nothing_records",
     "on_device",
     "seed",
     "take",

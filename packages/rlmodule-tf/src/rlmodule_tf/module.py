@@ -27,12 +27,13 @@ from rlmodule_tf._variables import (
     _walk,
 )
 from rlmodule_tf.arrays import as_array, dtypes_of
-from rlmodule_tf.bridge import could_record, no_grad, to_tensors
+from rlmodule_tf.bridge import no_grad, nothing_records, to_tensors
 from rlmodule_tf.distributions.base import TfDistribution
 from rlmodule_tf.distributions.native import _SampleLogProbEntropy
 from rlmodule_tf.modes import _Contents, _in_inference_mode, _in_train_mode, _modes_matter, keras_state
 
 executing_eagerly = tf.executing_eagerly  # each look-up in `tf`, a lazy module, takes a while
+_as_exploring = RLModule._forward_train
 
 if TYPE_CHECKING:
     from rlmodule_tf.multi_agent import TfMultiAgentRLModule
@@ -70,18 +71,21 @@ class TfRLModule(_OwnsVariables, RLModule):
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
-        if isinstance(value, (_KERAS_LAYER, tf.Module)) and "_modes_matter" in vars(self):
-            self._look_for_modes()  # exchanged after the constructor
-            self._may_grow = True
+        if "_modes_matter" in vars(self):  # exchanged after the constructor
+            if isinstance(value, (_KERAS_LAYER, tf.Module)):
+                self._look_again()
+            elif name == "_forward_train":
+                self._look_for_modes()
 
     def _look_for_modes(self) -> None:
         parts = [part for _, part, _ in _walk(self)]
         self._contents = _Contents(parts)
         self._modes_matter = _modes_matter(self._contents.layers)
-        self._trains_as_it_is = not self._modes_matter and not self._contents.seen
+        simple = not self._modes_matter and not self._contents.seen
+        self._trains_as_its_class = simple and "_forward_train" not in vars(self)
 
     def _look_again(self) -> None:
-        """Look anew, as a list, dict or Sequential was extended."""
+        """Look anew, as something was exchanged, or a list, dict or Sequential was extended."""
         self._look_for_modes()
         self._may_grow = True
 
@@ -120,39 +124,55 @@ class TfRLModule(_OwnsVariables, RLModule):
             ) from failure
 
     # The forwards of `RLModule` with nothing called in between: in eager mode each call there takes half a
-    # microsecond, as an operation of TensorFlow leaves none of our code in the processor's caches.
+    # microsecond, as an operation of TensorFlow leaves none of our code in the processor's caches. The checks
+    # are not called as methods either: Python looks these up the long way in what has slots.
 
     def forward_train(self, batch: Batch, **kwargs: Any) -> Output:
         """Compute what a loss needs, with gradients, in train mode."""
         check = self._check_train
-        sizes = check.input(batch)
-        if self._trains_as_it_is and not kwargs:
-            output = self._forward_train(batch)
-        else:
+        check_input, check_output = check.input, check.output
+        sizes = check_input(batch)
+        if kwargs or not self._trains_as_its_class:
             output = self._in_training(batch, kwargs)
-        check.output(output, sizes)
+        elif type(self)._forward_train is _as_exploring:  # what it would do
+            output = self._forward_exploration(batch)
+        else:
+            output = self._forward_train(batch)
+        check_output(output, sizes)
         return output
 
     def forward_exploration(self, batch: Batch, **kwargs: Any) -> Output:
         """Act while learning: actions are drawn from `action_dist`. No gradient, inference mode."""
         check = self._check_exploration
-        sizes = check.input(batch)
-        if could_record() or kwargs or "current_call_ctx" in keras_state.__dict__ or not executing_eagerly():
-            output = self._in_acting(self._forward_exploration, batch, kwargs)
-        else:
+        check_input, check_output = check.input, check.output
+        sizes = check_input(batch)
+        if (
+            nothing_records()
+            and not kwargs
+            and "current_call_ctx" not in keras_state.__dict__
+            and executing_eagerly()
+        ):
             output = self._forward_exploration(batch)
-        check.output(output, sizes)
+        else:
+            output = self._in_acting(self._forward_exploration, batch, kwargs)
+        check_output(output, sizes)
         return output
 
     def forward_inference(self, batch: Batch, **kwargs: Any) -> Output:
         """Act as learned: `action_dist` is taken at its mode. No gradient, inference mode."""
         check = self._check_inference
-        sizes = check.input(batch)
-        if could_record() or kwargs or "current_call_ctx" in keras_state.__dict__ or not executing_eagerly():
-            output = self._in_acting(self._forward_inference, batch, kwargs)
-        else:
+        check_input, check_output = check.input, check.output
+        sizes = check_input(batch)
+        if (
+            nothing_records()
+            and not kwargs
+            and "current_call_ctx" not in keras_state.__dict__
+            and executing_eagerly()
+        ):
             output = self._forward_inference(batch)
-        check.output(output, sizes)
+        else:
+            output = self._in_acting(self._forward_inference, batch, kwargs)
+        check_output(output, sizes)
         return output
 
     def _in_training(self, batch: Batch, kwargs: dict[str, Any]) -> Output:
