@@ -5,10 +5,11 @@ Takes about ten minutes: `hatch run test tests/chaos/test_chaos_cycles.py -m lon
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import os
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 
@@ -16,8 +17,8 @@ from rlmodule_algos import PPOConfig
 
 CYCLES = int(os.environ.get("RLMODULE_CHAOS_CYCLES", "50"))
 WARM_UP = 3
-GRPC_THREADS = 10  # its pool, which ends where nothing of gRPC is left, and starts again
-RAYS: dict[str, Any] = {"threads": 0, "files": 0, "megabytes": 0.0}  # the rest is compared as it is
+MEGABYTES = 0.1  # a cycle, which Ray does not give back: 0.07 were measured, 0.03 in the last of 50
+AT_ONCE = 2.0  # megabytes more in one cycle of some runs
 
 
 class Held(NamedTuple):
@@ -25,28 +26,22 @@ class Held(NamedTuple):
 
     children: int
     threads: int
-    files: int  # but for the pollers of gRPC, which come and go with its threads
+    files: int
     shared_memory: int  # segments on this machine
     folders: int
     megabytes: float
 
 
-def is_poller(link: Path) -> bool:
-    try:
-        return os.readlink(link).startswith("anon_inode:")
-    except OSError:  # that of the folder being read
-        return True
-
-
 def held() -> Held:
     gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)  # what is free already is not held
     status = Path("/proc/self/status").read_text()
     fields = dict(line.split(":", 1) for line in status.splitlines())
     children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
     return Held(
         children=len(children),
         threads=int(fields["Threads"]),
-        files=sum(not is_poller(link) for link in Path("/proc/self/fd").iterdir()),
+        files=len(list(Path("/proc/self/fd").iterdir())),
         shared_memory=len(list(Path("/dev/shm").iterdir())),
         folders=len(list(Path("/tmp").glob(f"rlm-{os.getpid()}-*"))),
         megabytes=int(fields["VmRSS"].split()[0]) / 1024,
@@ -72,7 +67,5 @@ def test_what_a_process_holds_stays_the_same_over_many_cycles() -> None:
     assert before is not None
 
     cycles = CYCLES - 1 - min(WARM_UP, CYCLES - 2)
-    assert now._replace(**RAYS) == before._replace(**RAYS)
-    assert now.threads - before.threads <= GRPC_THREADS
-    assert now.files - before.files <= 1 + cycles // 5  # on a busy machine Ray forgets one now and then
-    assert now.megabytes - before.megabytes < 0.3 * cycles
+    assert now._replace(megabytes=0.0) == before._replace(megabytes=0.0)
+    assert now.megabytes - before.megabytes < AT_ONCE + MEGABYTES * cycles
