@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from threading import Thread
 from types import BuiltinFunctionType
 from typing import Any
 
@@ -59,6 +60,41 @@ def test_tensorflow_still_tells_in_c_whether_a_tape_records() -> None:
     with tf.autodiff.ForwardAccumulator(x, x):
         assert not bridge.nothing_records()
     assert bridge.nothing_records()
+
+
+def test_tensorflow_still_tells_without_a_call_whether_a_graph_is_made() -> None:
+    """That place is not public; a version that moves it fails here, and acting takes longer."""
+    seen: dict[str, list[bool]] = {}
+
+    def look(where: str) -> bool:
+        seen.setdefault(where, []).append(bool(bridge.graphs.stack))
+        seen[where].append(not tf.executing_eagerly())
+        return True
+
+    def body(x: Any) -> Any:
+        look("branch")
+        return x
+
+    @tf.function(autograph=False)  # type: ignore[untyped-decorator]
+    def graph(x: Any) -> Any:
+        look("tf.function")
+        return tf.cond(x > 0, lambda: body(x), lambda: x)
+
+    graph(tf.constant(1.0))
+    tf.data.Dataset.range(2).map(lambda x: x if look("tf.data") else x)
+    with tf.Graph().as_default():
+        look("graph")
+    look("eager")
+    thread = Thread(target=look, args=("thread",))
+    thread.start()
+    thread.join()
+
+    made = dict.fromkeys(("tf.function", "branch", "tf.data", "graph"), {True})
+    assert {where: set(found) for where, found in seen.items()} == {
+        **made,
+        "eager": {False},
+        "thread": {False},
+    }
 
 
 def test_nothing_is_recorded_without_gradient_and_recording_goes_on_after() -> None:

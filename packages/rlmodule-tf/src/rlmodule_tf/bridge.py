@@ -16,9 +16,17 @@ from rlmodule_core.nest import Nest, map_nest
 from rlmodule_tf.arrays import as_array
 from rlmodule_tf.distributions import as_distribution
 
-try:  # not public, so there may be none; then tapes are paused whether there is one or not
+# Neither is public, so there may be none; then acting looks the long way whether there is anything to see or
+# not. `tf.executing_eagerly()` would say it too, but goes through two functions in Python.
+try:
+    from tensorflow.python.framework.ops import _default_graph_stack as graphs
     from tensorflow.python.pywrap_tfe import TFE_Py_TapeSetIsEmpty as nothing_records
 except ImportError:  # pragma: no cover
+
+    class graphs:  # type: ignore[no-redef]
+        """Stands for the graphs that are being made in this thread, which nobody tells: there may be some."""
+
+        stack = (None,)
 
     def nothing_records() -> object:
         """Return whether no tape can be recording in this thread."""
@@ -29,6 +37,7 @@ __all__ = [
     "as_array",
     "as_distribution",
     "call",
+    "graphs",
     "mean_of",
     "no_grad",
     "nothing_records",

@@ -27,13 +27,12 @@ from rlmodule_tf._variables import (
     _walk,
 )
 from rlmodule_tf.arrays import as_array, dtypes_of
-from rlmodule_tf.bridge import no_grad, nothing_records, to_tensors
+from rlmodule_tf.bridge import graphs, no_grad, nothing_records, to_tensors
 from rlmodule_tf.distributions.base import TfDistribution
 from rlmodule_tf.distributions.native import _SampleLogProbEntropy
 from rlmodule_tf.modes import _Contents, _in_inference_mode, _in_train_mode, _modes_matter, keras_state
 
-executing_eagerly = tf.executing_eagerly  # each look-up in `tf`, a lazy module, takes a while
-_as_exploring = RLModule._forward_train
+_as_exploring = RLModule._forward_train  # the default
 
 if TYPE_CHECKING:
     from rlmodule_tf.multi_agent import TfMultiAgentRLModule
@@ -148,9 +147,9 @@ class TfRLModule(_OwnsVariables, RLModule):
         sizes = check_input(batch)
         if (
             nothing_records()
-            and not kwargs
+            and not graphs.stack
             and "current_call_ctx" not in keras_state.__dict__
-            and executing_eagerly()
+            and not kwargs
         ):
             output = self._forward_exploration(batch)
         else:
@@ -165,9 +164,9 @@ class TfRLModule(_OwnsVariables, RLModule):
         sizes = check_input(batch)
         if (
             nothing_records()
-            and not kwargs
+            and not graphs.stack
             and "current_call_ctx" not in keras_state.__dict__
-            and executing_eagerly()
+            and not kwargs
         ):
             output = self._forward_inference(batch)
         else:
@@ -191,7 +190,7 @@ class TfRLModule(_OwnsVariables, RLModule):
     def _in_acting(self, forward: Callable[..., Output], batch: Batch, kwargs: dict[str, Any]) -> Output:
         """Act in inference mode and without gradient inside of what trains, records or is traced."""
         with _in_inference_mode():
-            if executing_eagerly():
+            if tf.executing_eagerly():
                 with no_grad():
                     return forward(batch, **kwargs)
             output: Output = _without_gradient(forward(batch, **kwargs))
