@@ -88,7 +88,7 @@ def fragment_costs() -> tuple[dict[str, Costs], dict[int, float]]:
     """Measure what Ray costs per fragment, and per wait for one of many, on a Ray of its own."""
     import ray
 
-    from rlmodule_algos.execution.ray_pool import Session
+    from rlmodule_algos.execution.ray_session import Session
 
     costs = {}
     session = Session.enter(None, 1)

@@ -149,7 +149,7 @@ def test_a_run_survives_twenty_kills_learns_and_accounts_for_every_fragment(
 ) -> None:
     pytest.importorskip("ray")
     pytest.importorskip("torch" if framework == "torch" else "tensorflow")
-    from rlmodule_algos.execution.ray_pool import Session
+    from rlmodule_algos.execution.ray_session import Session
 
     settings = config().environment("CartPole-v1").framework(framework).debugging(seed=SEED)
     settings.env_runners(num_env_runners=RUNNERS).fault_tolerance(max_failures_in_a_row=KILLS)

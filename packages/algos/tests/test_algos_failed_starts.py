@@ -46,7 +46,7 @@ class Once(APPOTorchRLModule):
 
 @needs_ray
 def test_a_build_that_fails_after_its_runners_were_started_ends_them() -> None:
-    from rlmodule_algos.execution.ray_pool import Session
+    from rlmodule_algos.execution.ray_session import Session
 
     session = Session.enter(None, 1)
     try:

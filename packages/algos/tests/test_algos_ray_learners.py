@@ -28,7 +28,7 @@ pytestmark = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason=
 @pytest.fixture(scope="module", autouse=True)
 def one_ray() -> Iterator[None]:
     """Keep Ray up between the tests of this file."""
-    from rlmodule_algos.execution.ray_pool import Session
+    from rlmodule_algos.execution.ray_session import Session
 
     session = Session.enter(None, 2)
     yield
@@ -138,7 +138,8 @@ def test_what_a_learner_raises_ends_the_run_with_its_traceback_and_stop_still_wo
 
 
 def test_learners_on_a_device_that_there_are_not_enough_of_are_refused_before_they_start() -> None:
-    from rlmodule_algos.execution.ray_pool import RayLearnerEngine, Session
+    from rlmodule_algos.execution.ray_pool import RayLearnerEngine
+    from rlmodule_algos.execution.ray_session import Session
 
     session = Session.current
     with pytest.raises(

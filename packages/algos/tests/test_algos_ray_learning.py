@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason=
 @pytest.fixture(scope="module", autouse=True)
 def one_ray() -> Iterator[None]:
     """Keep Ray up between the tests of this file."""
-    from rlmodule_algos.execution.ray_pool import Session
+    from rlmodule_algos.execution.ray_session import Session
 
     session = Session.enter(None, 2)
     yield

@@ -163,7 +163,7 @@ from pathlib import Path
 from time import sleep
 from rlmodule_algos import PPOConfig
 from rlmodule_algos.execution.ray_connection import connections, store_of, target_of
-from rlmodule_algos.execution.ray_pool import Session
+from rlmodule_algos.execution.ray_session import Session
 
 if __name__ == "__main__":
     config = PPOConfig().environment("CartPole-v1").env_runners(num_env_runners=1).learners(num_learners=1)
