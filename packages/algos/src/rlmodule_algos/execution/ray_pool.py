@@ -1,4 +1,4 @@
-"""Runners and learners as Ray actors; importing it needs `rlmodule-algos[ray]`, as does `ray_session`.
+"""Runners and learners as Ray actors; importing it needs `rlmodule-algos[ray]`.
 
 Fragments and weights go through Ray's object store, from which arrays are read without a copy.
 """
@@ -10,15 +10,10 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any, cast
 
-from rlmodule_algos.execution.ray_session import Session  # first, as it says in words where Ray is missing
-
-# isort: split
-import ray
-from ray import cloudpickle
-
 from rlmodule_algos.execution.engine import Doomed, Process, Ref
 from rlmodule_algos.execution.learner_group import SMALL, Question
 from rlmodule_algos.execution.messages import Delivery, Request, Snapshot
+from rlmodule_algos.execution.ray_session import Session, cloudpickle, ray
 from rlmodule_algos.execution.ray_surroundings import make_sure_of_the_end
 from rlmodule_algos.execution.remote_learner import MakeLearning, RemoteLearner
 from rlmodule_algos.execution.remote_runner import MakeActing, RemoteRunner

@@ -1,4 +1,4 @@
-"""The connection of this process to Ray.
+"""The connection of this process to Ray. The only file that imports Ray, which needs `rlmodule-algos[ray]`.
 
 By default a Ray of our own is started, which nobody else can reach: all of its sockets are on the
 loopback, it asks its clients for a token that only its own processes have, it has no dashboard and sends no
@@ -33,12 +33,15 @@ from rlmodule_algos.settings import ConfigError
 
 try:
     import ray
+    from ray import cloudpickle
 except ImportError as missing:
     raise ImportError(
         "num_env_runners or num_learners above 0 needs Ray, which is not installed: "
         "pip install 'rlmodule-algos[ray]'",
         name=missing.name,
     ) from missing
+
+__all__ = ["Session", "cloudpickle", "ray"]
 
 FOLDER = "RLMODULE_RAY_FOLDER"  # in the environment of every process of a private Ray
 LOOPBACK = "127.0.0.1"
