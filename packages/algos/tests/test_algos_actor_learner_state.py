@@ -217,3 +217,71 @@ def test_a_module_that_joins_acts_at_once_with_its_own_weights_and_learns(name: 
     if name == "impala":
         assert first["mean_rho"] > 0.99
     assert after[-1] == {"a1", "a2", "new"}
+
+
+# --- what acts, and what is learned from, after a change ------------------------------------------
+
+
+def acting(algorithm: Any, module_id: str) -> list[Any]:
+    assert isinstance(algorithm.pool, LocalPool)
+    assert algorithm.pool._own is not None
+    return numbers(algorithm.pool._own.modules[module_id].get_state())
+
+
+@by_algorithm
+def test_restored_weights_act_at_once_however_seldom_weights_are_sent(name: str, tmp_path: Path) -> None:
+    with config(name, broadcast_interval=50).build() as trained:
+        for _ in range(3):
+            trained.train()
+        trained.save(tmp_path)
+        with config(name, 9, broadcast_interval=50).build() as other:
+            other.train()
+            other.restore(tmp_path)
+            other.collect()
+
+            assert same(acting(other, "default_policy"), numbers(trained.get_module().get_state()))
+
+
+@by_algorithm
+def test_the_weights_of_a_module_that_joins_act_at_once_however_seldom_weights_are_sent(name: str) -> None:
+    with crossed(name).training(broadcast_interval=50).build() as algorithm:
+        algorithm.train()
+        algorithm.add_module("new", like_a0())
+        algorithm.collect()
+
+        assert same(acting(algorithm, "new"), numbers(algorithm.modules["new"].get_state()))
+
+
+def test_nothing_from_before_a_restore_is_learned_from(tmp_path: Path) -> None:
+    with config("appo", circular_buffer_num_batches=3).build() as algorithm:
+        algorithm.save(tmp_path)
+        for _ in range(5):
+            updates = algorithm.train()["learners"]["default_policy"]["num_updates"]
+        algorithm.restore(tmp_path)
+        result = algorithm.train()
+
+    counts = result["env_runners"]
+    assert updates == 2  # of a full buffer
+    assert result["learners"]["default_policy"]["num_updates"] == 1
+    assert counts["num_env_steps_trained_lifetime"] == counts["num_env_steps_sampled_lifetime"]
+
+
+def test_the_target_network_of_a_module_that_joins_is_a_copy_of_it() -> None:
+    with crossed("appo").build() as algorithm:
+        algorithm.train()
+        joined = algorithm.add_module("new", like_a0())
+
+        assert same(numbers(algorithm._targets["new"].get_state()), numbers(joined.get_state()))
+
+
+def test_a_module_that_comes_under_the_id_of_one_that_left_begins_with_the_kl_coefficient_of_the_config() -> (
+    None
+):
+    with crossed("appo").training(use_kl_loss=True, kl_coeff=0.5, kl_target=1e-9).build() as algorithm:
+        before = [algorithm.train()["learners"]["a0"]["curr_kl_coeff"] for _ in range(3)]
+        algorithm.remove_module("a0")
+        algorithm.add_module("a0", like_a0())
+        results = [algorithm.train()["learners"] for _ in range(3)]
+
+    assert before[-1] > 0.5
+    assert next(learned["a0"] for learned in results if "a0" in learned)["curr_kl_coeff"] == 0.5
