@@ -89,6 +89,43 @@ def test_settings_of_other_processes_are_refused_where_there_are_none(
     getattr(made, group)(**setting).env_runners(num_env_runners=1).learners(num_learners=1).validate()
 
 
+def test_settings_of_what_another_setting_switches_off_are_refused_all_at_once() -> None:
+    made = APPOConfig().environment("CartPole-v1").env_runners(num_env_runners=1)
+    made.training(kl_coeff=0.5, kl_target=0.5)
+    made.training(circular_buffer_num_batches=4, circular_buffer_iterations_per_batch=1)
+    made.fault_tolerance(restart_failed_env_runners=False, restart_delay_s=3.0)
+    made.fault_tolerance(max_num_env_runner_restarts=3, max_failures_in_a_row=5)
+    with pytest.raises(ConfigError) as caught:
+        made.validate()
+
+    said = str(caught.value)
+    for name, why in (
+        ("training: kl_coeff=0.5", "use_kl_loss is False"),
+        ("training: kl_target=0.5", "use_kl_loss is False"),
+        ("training: circular_buffer_num_batches=4", "circular_buffer_iterations_per_batch is 1"),
+        ("fault_tolerance: restart_delay_s=3.0", "restart_failed_env_runners is False"),
+        ("fault_tolerance: max_num_env_runner_restarts=3", "restart_failed_env_runners is False"),
+        ("fault_tolerance: max_failures_in_a_row=5", "restart_failed_env_runners is False"),
+    ):
+        assert re.search(rf"{name} would have no effect, [^;]*{why}; leave it out", said)
+    made.training(use_kl_loss=True, circular_buffer_iterations_per_batch=2)
+    made.fault_tolerance(restart_failed_env_runners=True).validate()
+
+
+def test_a_setting_that_still_does_something_is_not_refused() -> None:
+    made = APPOConfig().environment("CartPole-v1").env_runners(num_env_runners=1).learners(num_learners=1)
+    made.training(circular_buffer_num_batches=1, circular_buffer_iterations_per_batch=1)  # no batch twice
+    made.fault_tolerance(restart_failed_env_runners=False, max_failures_in_a_row=5).validate()  # of a learner
+
+
+def test_ppo_says_of_its_kl_settings_and_of_its_minibatches_what_is_wrong_in_one_error() -> None:
+    made = (
+        PPOConfig().environment("CartPole-v1").training(kl_target=0.5, minibatch_size=64, train_batch_size=32)
+    )
+    with pytest.raises(ConfigError, match=r"kl_target=0\.5 would have no effect.*; training: minibatch_size"):
+        made.validate()
+
+
 def test_all_that_would_do_nothing_stands_in_one_error() -> None:
     made = PPOConfig().env_runners(ray_address="auto").fault_tolerance(sample_timeout_s=5.0)
     with pytest.raises(ConfigError) as caught:

@@ -235,8 +235,11 @@ class AlgorithmConfig:
 
     def validate(self) -> None:
         """Raise ConfigError for settings that exclude one another."""
-        if problems := problems_when_built(vars(self), vars(AlgorithmConfig())):
+        if problems := self._problems():
             raise ConfigError("; ".join(problems))
+
+    def _problems(self) -> list[str]:
+        return problems_when_built(vars(self), vars(type(self)()))
 
     @property
     def rows_of_a_step(self) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import ClassVar, Self, Unpack
 
 from rlmodule_algos.config import AlgorithmConfig
-from rlmodule_algos.settings import ConfigError, MinibatchSettings
+from rlmodule_algos.settings import MinibatchSettings
 
 __all__ = ["MinibatchConfig", "MinibatchSettings"]
 
@@ -28,14 +28,14 @@ class MinibatchConfig(AlgorithmConfig):
         """Set hyperparameters. A schedule is `[[env_step, value], ...]`."""
         return self._set("training", self.training_settings, settings)
 
-    def validate(self) -> None:
-        """Raise ConfigError for settings that exclude one another."""
-        super().validate()
+    def _problems(self) -> list[str]:
+        problems = super()._problems()
         if self.minibatch_size > self.train_batch_size:
-            raise ConfigError(
+            problems.append(
                 f"training: minibatch_size ({self.minibatch_size}) is larger than "
                 f"train_batch_size ({self.train_batch_size})"
             )
+        return problems
 
     @property
     def rows_of_a_step(self) -> int:

@@ -59,6 +59,18 @@ class APPOConfig(ActorLearnerConfig):
         """Set hyperparameters. A schedule is `[[env_step, value], ...]`."""
         return self._set("training", APPOTrainingSettings, settings)
 
+    def _problems(self) -> list[str]:
+        problems, held = super()._problems(), self.circular_buffer_num_batches
+        if self.circular_buffer_iterations_per_batch == 1 and held not in (
+            1,
+            type(self)().circular_buffer_num_batches,
+        ):
+            problems.append(
+                f"training: circular_buffer_num_batches={held} would have no effect, as a batch is gone "
+                "once it was used, and circular_buffer_iterations_per_batch is 1; leave it out"
+            )
+        return problems
+
     def build(self) -> APPO:
         """Make the environments and the modules, and return the algorithm, ready to train."""
         from rlmodule_algos.appo.appo import APPO

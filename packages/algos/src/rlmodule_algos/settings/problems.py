@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 HERE = "the algorithm samples in this process (num_env_runners is 0)"
@@ -21,6 +21,8 @@ OF_BOTH = {
     "max_failures_in_a_row": "fault_tolerance",
 }
 """Settings about other processes, by the setter that takes them."""
+OF_THE_KL_LOSS = ("kl_coeff", "kl_target")
+OF_RESTARTS = ("max_num_env_runner_restarts", "restart_delay_s")
 
 
 def problems_of_env(env: object) -> list[str]:
@@ -55,7 +57,7 @@ def problems_when_built(settings: Mapping[str, Any], defaults: Mapping[str, Any]
     device = settings["device"]
     if settings["framework_name"] == "torch" and device.lower().startswith("gpu"):
         problems.append(f"learners: device={device!r}: PyTorch has no such device; use 'cuda{device[3:]}'")
-    return problems + _without_processes(settings, defaults)
+    return problems + _without_processes(settings, defaults) + _switched_off(settings, defaults)
 
 
 def _without_processes(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
@@ -72,5 +74,22 @@ def _without_processes(settings: Mapping[str, Any], defaults: Mapping[str, Any])
         f"{group}: {name}={settings[name]!r} would have no effect, as {why}; leave it out"
         for names, why in idle
         for name, group in names.items()
+        if settings[name] != defaults[name]
+    ]
+
+
+def _switched_off(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
+    """Say which settings are about something that another setting says not to do."""
+    idle: list[tuple[str, Sequence[str], str]] = []
+    if settings.get("use_kl_loss") is False:
+        idle.append(("training", OF_THE_KL_LOSS, "use_kl_loss is False"))
+    if settings["num_env_runners"] and not settings["restart_failed_env_runners"]:
+        # learners are replaced all the same, so many times in a row
+        names = OF_RESTARTS if settings["num_learners"] else (*OF_RESTARTS, "max_failures_in_a_row")
+        idle.append(("fault_tolerance", names, "restart_failed_env_runners is False"))
+    return [
+        f"{group}: {name}={settings[name]!r} would have no effect, as {why}; leave it out"
+        for group, names, why in idle
+        for name in names
         if settings[name] != defaults[name]
     ]
