@@ -244,7 +244,14 @@ def test_a_stopped_process_is_a_hang_and_is_ended_with_the_run() -> None:
         end = monotonic() + 5
         while not gone(stopped) and monotonic() < end:  # the system takes a moment, too
             sleep(0.01)
-        assert gone(stopped)
+        assert gone(stopped)  # so that nothing can come of it late
+        results = [result, *(algorithm.train() for _ in range(2))]
+        receipts = list(pool_of(algorithm).receipts)
+
+    assert all(balanced(each["fault_tolerance"]) for each in results)
+    assert len({receipt[:3] for receipt in receipts}) == len(receipts)
+    sampled = sum(receipt.num_env_steps for receipt in receipts)
+    assert results[-1]["env_runners"]["num_env_steps_sampled_lifetime"] == sampled
 
 
 def test_runners_that_hang_together_are_ended_in_the_time_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
