@@ -394,6 +394,28 @@ def test_a_runner_that_fails_while_the_learner_learns_is_replaced_meanwhile(pool
     assert balanced(pool)
 
 
+def test_a_replaced_runner_begins_with_the_weights_and_the_normalizer_of_then(pools: Pools) -> None:
+    normalizing = config().training(model={"fcnet_hiddens": [8], "normalize_observations": True})
+    failing = {1: "raise"}  # the second runner, as long as it is in there
+    engine = InlineEngine(normalizing, lambda runner, turn: failing.get(runner))
+    pool = pools(engine, tolerance=replace(TOLERANCE, max_failures_in_a_row=100), **AS_THEY_COME)
+    learner = pools.learner
+    for version in range(5):
+        module = learner.modules["default_policy"]
+        module.update_normalizer(np.full((3, 4), float(version), np.float32))
+        pool.broadcast(version, learner.modules.get_state)
+        pool.sample(20)
+    failing.clear()
+    while len({receipt.runner for receipt in pool.receipts}) < 2:
+        pool.sample(20)
+    first = next(receipt for receipt in pool.receipts if receipt.runner == 1)
+
+    assert first.incarnation > 1
+    assert first.weights_version == 4
+    for runner in engine.runners.values():
+        np.testing.assert_equal(runner._acting.modules.get_state(), learner.modules.get_state())
+
+
 def test_asynchronous_runners_that_fail_are_replaced_and_every_fragment_is_accounted_for(
     pools: Pools,
 ) -> None:
