@@ -131,6 +131,9 @@ GO, TURN = [1, 1, 0, 1], [0, 0, 1]  # a dict's parts stand in the order of its k
             {"value of action.go[0][0, 1]", "value of action.turn"},
         ),
         (PAIR, {"turn": [0, 0, 0]}, set()),  # of another form: what it forbids, its module alone knows
+        (spaces.MultiDiscrete([2, 3]), ([0, 0], [0, 1, 1]), set()),  # gymnasium's own form, so too
+        (spaces.MultiDiscrete([2, 2]), ([0, 0], [0, 1]), set()),
+        (spaces.Discrete(2), {"parts": [0, 0]}, set()),
         (PAIR, [0, 0], {"action"}),
         (spaces.MultiBinary(2), [0, 0], {"action"}),
     ],

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import gc
+import signal
+import subprocess
+import sys
 import threading
 import traceback
 import weakref
@@ -10,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from time import monotonic, sleep
 
+import numpy as np
 import pytest
 
 from rlmodule_algos.execution import LearnerThread, learner_thread
@@ -74,7 +78,7 @@ def test_an_interrupt_is_raised_once_the_work_is_done(thread: LearnerThread) -> 
 
     assert done.is_set()
     assert not hasattr(caught.value, "__notes__")
-    thread.require_idle("save")
+    thread.require_idle()
 
 
 def test_an_interrupt_tells_that_the_work_failed_as_well(thread: LearnerThread) -> None:
@@ -97,8 +101,8 @@ def test_work_that_outlasts_an_interrupt_is_told_of_and_waited_for_by_the_next(
         thread.run(until(event), interrupt)
 
     assert caught.value.__notes__ == ["The learner is still at work on the batch that it was given."]
-    with pytest.raises(RuntimeError, match=r"save: a train\(\) that was interrupted is still learning"):
-        thread.require_idle("save")
+    with pytest.raises(RuntimeError, match=r"a train\(\) that was interrupted is still learning"):
+        thread.require_idle()
     order: list[str] = []
 
     def attend() -> None:
@@ -108,9 +112,10 @@ def test_work_that_outlasts_an_interrupt_is_told_of_and_waited_for_by_the_next(
     def work() -> None:
         order.append("next")
 
-    thread.run(work, attend)
+    thread.finish(attend)
+    thread.run(work, nothing)
     assert order == ["attended", "next"]
-    thread.require_idle("save")
+    thread.require_idle()
 
 
 def test_closing_does_not_wait_for_ever_for_work_that_never_ends(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,6 +139,136 @@ def test_closing_ends_the_thread() -> None:
     thread.close()
 
     assert threading.active_count() == before
+
+
+def test_what_a_learner_raises_after_its_caller_was_interrupted_is_raised_by_the_next(
+    thread: LearnerThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(learner_thread, "SETTLE_S", 0.1)
+    event = threading.Event()
+
+    def work() -> None:
+        assert event.wait(30)
+        raise ArithmeticError("no loss")
+
+    with pytest.raises(KeyboardInterrupt):
+        thread.run(work, interrupt)
+    event.set()
+    with pytest.raises(ArithmeticError, match="no loss"):
+        thread.finish(nothing)
+    thread.finish(nothing)
+    assert thread.run(lambda: "again", nothing) == "again"
+
+
+def test_what_attending_raises_tells_of_a_learner_that_failed_meanwhile(thread: LearnerThread) -> None:
+    failed = threading.Event()
+
+    def work() -> None:
+        failed.set()
+        raise ArithmeticError("no loss")
+
+    def attend() -> None:
+        assert failed.wait(30)
+        sleep(0.1)
+        raise RuntimeError("runners failed too often")
+
+    def late() -> None:
+        sleep(0.1)
+        work()
+
+    with pytest.raises(RuntimeError, match="too often") as caught:
+        thread.run(late, attend)
+    assert caught.value.__notes__ == ["The learner failed as well: ArithmeticError: no loss"]
+
+
+def test_work_that_an_interrupt_kept_from_beginning_is_done_by_the_next(
+    thread: LearnerThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Interrupted:
+        def put(self, task: object) -> None:
+            raise KeyboardInterrupt
+
+    done = threading.Event()
+    with monkeypatch.context() as patched:
+        patched.setattr(thread, "_tasks", Interrupted())
+        with pytest.raises(KeyboardInterrupt):
+            thread.run(done.set, nothing)
+    with pytest.raises(RuntimeError, match="still learning"):
+        thread.require_idle()
+    thread.finish(nothing)
+
+    assert done.is_set()
+
+
+def test_work_is_done_once_however_often_it_is_begun() -> None:
+    times: list[int] = []
+    task = learner_thread._Task(lambda: times.append(1))
+    for _ in range(3):
+        task.do()
+
+    assert task.wait(0.0)
+    assert times == [1]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # in a callback of threading
+def test_interrupts_at_any_time_leave_a_learner_that_goes_on(thread: LearnerThread) -> None:
+    """Real signals, at times that differ from call to call by less than a call takes."""
+    done: list[int] = []
+
+    def handler(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, handler)
+    try:
+        for number in range(300):
+            with suppress(KeyboardInterrupt):
+                try:
+                    signal.setitimer(signal.ITIMER_REAL, 1e-5 + 1e-6 * number)
+                    thread.finish(nothing)
+                    thread.run(lambda number=number: done.append(number), nothing)  # type: ignore[misc]
+                finally:
+                    signal.setitimer(signal.ITIMER_REAL, 0)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    thread.finish(nothing)
+
+    assert thread.run(lambda: "goes on", nothing) == "goes on"
+    assert done == sorted(set(done))
+    assert len(done) > 100
+
+
+def test_the_program_waits_for_an_update_before_it_ends() -> None:
+    program = """
+import torch
+from rlmodule_algos.execution import LearnerThread, learner_thread
+
+learner_thread.SETTLE_S = 0.1
+
+def work():
+    weights = torch.zeros(300, 300, requires_grad=True)
+    for _ in range(100):
+        (weights @ weights).sum().backward()
+
+def interrupt():
+    raise RuntimeError("interrupted")
+
+thread = LearnerThread()
+try:
+    thread.run(work, interrupt)
+finally:
+    thread.close()
+"""
+    pytest.importorskip("torch")
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+
+    assert done.returncode == 1, done.stderr
+    assert "RuntimeError: interrupted" in done.stderr
+    assert "terminate" not in done.stderr
+
+
+def test_what_numpy_does_about_errors_is_the_same_on_the_thread(thread: LearnerThread) -> None:
+    with np.errstate(over="raise"), pytest.raises(FloatingPointError):
+        thread.run(lambda: np.float32(3e38) * np.float32(10), nothing)
 
 
 class Batch:

@@ -15,7 +15,7 @@ import pytest
 
 from rlmodule_algos import APPOConfig, ImpalaConfig
 from rlmodule_algos.actor_learner import ActorLearner, ActorLearnerConfig
-from rlmodule_algos.execution import RemotePool, SampledBatch
+from rlmodule_algos.execution import RemotePool, SampledBatch, learner_thread
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed")
 
@@ -34,12 +34,14 @@ Learner = ActorLearner[Any]
 During = Callable[[Learner], object]
 
 
-def built(kind: type[ActorLearnerConfig], *, framework: str = "torch", batch: int = 64) -> Learner:
+def built(
+    kind: type[ActorLearnerConfig], *, framework: str = "torch", length: int = 16, batch: int = 64
+) -> Learner:
     algorithm = (
         kind()
         .environment("CartPole-v1")
         .framework(framework)
-        .env_runners(num_env_runners=2, num_envs_per_env_runner=4, rollout_fragment_length=16)
+        .env_runners(num_env_runners=2, num_envs_per_env_runner=4, rollout_fragment_length=length)
         .training(train_batch_size=batch, model={"fcnet_hiddens": [16]})
         .fault_tolerance(restart_delay_s=0.1)
         .debugging(seed=0)
@@ -122,12 +124,14 @@ def test_in_one_process_updates_are_taken_where_train_was_called() -> None:
     assert names == [threading.current_thread().name]
 
 
-def test_a_runner_that_is_killed_is_replaced_while_the_learner_learns() -> None:
+def test_a_runner_that_is_killed_at_work_is_replaced_while_the_learner_learns() -> None:
     def kill(algorithm: Learner) -> None:
+        wait_until(lambda: fleet(algorithm).num_ready == 2 and fleet(algorithm).slots[0].asked)
         os.kill(fleet(algorithm).slots[0].pid, signal.SIGKILL)
         wait_until(lambda: fleet(algorithm).books.restarts == 1 and fleet(algorithm).num_ready == 2)
 
-    with built(ImpalaConfig) as algorithm:
+    length = 5_000  # so that a fragment takes long, and there is one at work
+    with built(ImpalaConfig, length=length, batch=4 * length) as algorithm:
         at_update(algorithm, 2, kill)
         for _ in range(4):
             counts = algorithm.train()["env_runners"]
@@ -179,3 +183,32 @@ def test_ctrl_c_while_the_learner_learns_leaves_a_whole_update(tmp_path: Any) ->
         assert state["trained"] > first["num_env_steps_trained_lifetime"]
         assert algorithm.save(tmp_path).is_dir()
         assert adds_up(algorithm, algorithm.train()["env_runners"])
+
+
+def test_calls_interrupted_while_one_update_takes_long_lose_no_step(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    monkeypatch.setattr(learner_thread, "SETTLE_S", 0.1)
+    goes_on = threading.Event()
+
+    def interrupted(algorithm: Learner) -> None:
+        timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+        timer.start()
+        with pytest.raises(KeyboardInterrupt):
+            algorithm.train()
+        timer.join()
+
+    with built(ImpalaConfig) as algorithm:
+        at_update(algorithm, 2, lambda _: goes_on.wait(30))
+        algorithm.train()
+        version = algorithm.get_state()["version"]
+        interrupted(algorithm)  # while the learner is at work
+        sampled = algorithm.env_steps
+        interrupted(algorithm)  # while the one before is waited for
+        assert algorithm.env_steps == sampled  # nothing was sampled with weights that change
+        for forbidden in (lambda: algorithm.save(tmp_path), lambda: algorithm.evaluate(1)):
+            with pytest.raises(RuntimeError, match="still learning from its batch"):
+                forbidden()
+        goes_on.set()
+        assert adds_up(algorithm, algorithm.train()["env_runners"])
+        assert algorithm.get_state()["version"] == version + 2

@@ -50,6 +50,12 @@ if __name__ == "__main__":
     ray.init(address="local", include_dashboard=False, log_to_driver=False, num_cpus=1)
     found["own"] = ray.get(ray.remote(lambda: "answered").remote())  # by a Ray of the program's own
     ray.shutdown()
+    algorithm = config.build()
+    ray.shutdown()
+    ray.init(address="local", include_dashboard=False, log_to_driver=False, num_cpus=1)
+    algorithm.stop()
+    found["own, begun under an algorithm"] = ray.get(ray.remote(lambda: "answered").remote())
+    ray.shutdown()
     print(json.dumps(found))
 '''
 
@@ -58,7 +64,7 @@ def test_nobody_without_its_token_may_ask_a_private_ray_and_no_file_tells_it(tmp
     clean = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM],
-        env=clean | {"HOME": str(tmp_path)},
+        env=clean | {"HOME": str(tmp_path), "RAY_AUTH_MODE": "disabled"},  # which is of no other Ray
         stdout=subprocess.PIPE,
         text=True,
         check=True,
@@ -70,3 +76,4 @@ def test_nobody_without_its_token_may_ask_a_private_ray_and_no_file_tells_it(tmp
     assert "InvalidAuthToken" in found["another"]
     assert found["left"] is False
     assert found["own"] == "answered"
+    assert found["own, begun under an algorithm"] == "answered"

@@ -62,7 +62,11 @@ class SamplingAlgorithm(Algorithm[Config]):
             steps_per_request=length and length * num_envs,
             pickled_mapping=None
             if mapping is None
-            else lambda: pickle_by_value(mapping, "multi_agent: policy_mapping_fn"),
+            else lambda: pickle_by_value(
+                mapping,
+                "multi_agent: policy_mapping_fn (it goes to env runners with the weights, so let it look at "
+                "plain data, such as a dict that you change)",
+            ),
         )
 
     def sample_together(self) -> dict[str, list[Fragment]]:

@@ -80,9 +80,10 @@ class ActorLearner(SamplingAlgorithm[Config]):
 
     def training_step(self) -> dict[str, dict[str, float]]:
         """One iteration: a batch from those that act, and what is to be learned with it."""
-        new = self.collect()
         if self._thread is None:
-            return self._learn_with(new)
+            return self._learn_with(self.collect())
+        self._thread.finish(self.pool.attend)  # of a call that was interrupted
+        new = self.collect()
         return self._thread.run(lambda: self._learn_with(new), self.pool.attend)
 
     def _learn_with(self, new: SampledBatch) -> dict[str, dict[str, float]]:
@@ -243,7 +244,7 @@ class ActorLearner(SamplingAlgorithm[Config]):
 
     def add_module(self, module_id: str, module_spec: SingleAgentRLModuleSpec | None = None) -> RLModule:
         """Add a module that learns from the next iteration on; see `Algorithm.add_module`."""
-        self._require_idle("add_module")
+        self._require_idle()
         module = super().add_module(module_id, module_spec)
         self._version += 1  # so that what a module of this id sampled that left is known to be another's
         self._joined[module_id] = self._version
@@ -252,14 +253,14 @@ class ActorLearner(SamplingAlgorithm[Config]):
 
     def remove_module(self, module_id: str) -> None:
         """Remove a module; its agents are mapped anew. KeyError that lists the ids for an unknown one."""
-        self._require_idle("remove_module")
+        self._require_idle()
         super().remove_module(module_id)
         self._joined.pop(module_id, None)
         self._sent = None  # runners elsewhere have to hear of it
 
     def get_state(self) -> dict[str, Any]:
         """Return everything a resumed run needs; what is in flight is not kept, and counts as dropped."""
-        self._require_idle("save")
+        self._require_idle()
         return {
             **super().get_state(),
             "version": self._version,
@@ -269,16 +270,21 @@ class ActorLearner(SamplingAlgorithm[Config]):
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Set what `get_state` returned; the environments start anew. See `restore` for a safe way."""
-        self._require_idle("restore")
+        self._require_idle()
         version, trained, dropped = state["version"], state["trained"], state["dropped"]
         super().set_state(state)
         self._version, self._trained, self._dropped = version, trained, dropped
         self._sent = None
         self._joined.clear()  # nothing is in flight
 
-    def _require_idle(self, doing: str) -> None:
+    def evaluate(self, num_episodes: int | None = None, *, explore: bool = False) -> Result:
+        """Play whole episodes; see `Algorithm.evaluate`."""
+        self._require_idle()
+        return super().evaluate(num_episodes, explore=explore)
+
+    def _require_idle(self) -> None:
         if self._thread is not None:
-            self._thread.require_idle(doing)
+            self._thread.require_idle()
 
     def stop(self) -> None:
         """Release the environments and end the learner's thread; calling it again does nothing."""

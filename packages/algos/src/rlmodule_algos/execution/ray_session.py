@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,8 @@ class Session:
         self._users = 0
         self._ours = not ray.is_initialized()
         self._watchdog: subprocess.Popen[bytes] | None = None
+        self._token = ExitStack()  # of the environment, where it stands as long as this Ray is used
+        self._node: object = None  # what Ray has of the connection
         if not self._ours:
             self._require_meant(address)
         elif address is None:
@@ -69,6 +71,7 @@ class Session:
             require_answer(address)
             with sigterm_kept():
                 ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        self._node = ray._private.worker._global_node
 
     @classmethod
     def enter(cls, address: str | None, num_env_runners: int) -> Session:
@@ -92,8 +95,8 @@ class Session:
 
     @property
     def alive(self) -> bool:
-        """Whether Ray is there still: somebody may have called `ray.shutdown()`."""
-        return bool(ray.is_initialized())
+        """Whether this Ray is there still: somebody may have called `ray.shutdown()`, and begun another."""
+        return bool(ray.is_initialized()) and ray._private.worker._global_node is self._node
 
     def leave(self) -> None:
         """End what was begun here once nobody uses it."""
@@ -104,10 +107,11 @@ class Session:
             if Session.current is self:
                 Session.current = None
             try:
-                if self._ours:
+                if self._ours and (self.alive or not ray.is_initialized()):
                     shut_down(ray._private.worker, self._store)
                     _forget_token()
             finally:
+                self._token.close()
                 self._dismiss_watchdog()
 
     def _dismiss_watchdog(self) -> None:
@@ -137,9 +141,10 @@ class Session:
             start_new_session=True,
         )
         try:
-            ours = {FOLDER: folder, "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+            self._token.enter_context(environment(RAY_AUTH_TOKEN=secrets.token_hex(32)))
             _forget_token()
-            with sigterm_kept(), loopback_only(ray._private.ray_constants), environment(**ours):
+            ours = environment(**{FOLDER: folder, "RAY_AUTH_MODE": None})  # by default it asks for the token
+            with sigterm_kept(), loopback_only(ray._private.ray_constants), ours:
                 ray.init(
                     address="local",
                     num_cpus=max(1, num_env_runners),
@@ -150,6 +155,7 @@ class Session:
                     _temp_dir=str(Path(folder, "ray")),  # Ray opens its folder to all
                     _system_config=dict(NO_FLUSH),  # Ray adds its own to what it is given
                 )
+            self._node = ray._private.worker._global_node
             self._store = ray.get_runtime_context().gcs_address
             if (at := ray.util.get_node_ip_address()) != LOOPBACK:
                 raise RuntimeError(

@@ -43,6 +43,8 @@ def without_choice(mask: Nest, action_space: gym.Space[Any]) -> tuple[BoolArray,
         columns = _nested_as(nest, mask)
     none, names = [], []
     for column, components in zip(columns, parts, strict=False):
+        if not isinstance(column, np.ndarray):
+            continue  # the mask goes deeper than the actions
         rows = np.asarray(column, np.bool_).reshape(*column.shape[:2], math.prod(column.shape[2:]))
         sizes = [part.size for part in components]
         if sizes and sum(sizes) == rows.shape[-1]:
