@@ -5,7 +5,6 @@ import sys
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-import numpy as np
 import pytest
 
 from rlmodule_specs import (
@@ -23,6 +22,7 @@ from rlmodule_specs import (
     infer,
 )
 
+np: Any = pytest.importorskip("numpy")
 tf: Any = pytest.importorskip("tensorflow")
 
 INPUT: SpecType = {
