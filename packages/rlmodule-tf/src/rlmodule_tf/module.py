@@ -80,8 +80,8 @@ class TfRLModule(_OwnsVariables, RLModule):
         parts = [part for _, part, _ in _walk(self)]
         self._contents = _Contents(parts)
         self._modes_matter = _modes_matter(self._contents.layers)
-        simple = not self._modes_matter and not self._contents.seen
-        self._trains_as_its_class = simple and "_forward_train" not in vars(self)
+        self._mode_free = not self._modes_matter and not self._contents.seen
+        self._trains_as_its_class = self._mode_free and "_forward_train" not in vars(self)
 
     def _look_again(self) -> None:
         """Look anew, as something was exchanged, or a list, dict or Sequential was extended."""
@@ -148,7 +148,7 @@ class TfRLModule(_OwnsVariables, RLModule):
         if (
             nothing_records()
             and not graphs.stack
-            and "current_call_ctx" not in keras_state.__dict__
+            and (self._mode_free or "current_call_ctx" not in keras_state.__dict__)
             and not kwargs
         ):
             output = self._forward_exploration(batch)
@@ -165,7 +165,7 @@ class TfRLModule(_OwnsVariables, RLModule):
         if (
             nothing_records()
             and not graphs.stack
-            and "current_call_ctx" not in keras_state.__dict__
+            and (self._mode_free or "current_call_ctx" not in keras_state.__dict__)
             and not kwargs
         ):
             output = self._forward_inference(batch)
