@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from ray_checks import fragments_add_up, steps_add_up
 from rlmodule_algos import APPOConfig, ImpalaConfig, PPOConfig
 from rlmodule_algos.algorithm import Algorithm
 from rlmodule_algos.config import AlgorithmConfig
@@ -90,24 +91,12 @@ def check_ledger(receipts: list[Receipt], sampled: int) -> None:
         newest = max(newest, receipt.weights_version)
 
 
-def balanced(health: dict[str, int]) -> bool:
-    return health["num_fragments_requested"] == (
-        health["num_fragments_delivered"]
-        + health["num_dropped_fragments"]
-        + health["num_fragments_in_flight"]
-    )
-
-
 def accounted_for(result: dict[str, Any], trained: int) -> bool:
     """Whether every step was learned from, dropped or waits; PPO learns from each at once."""
     steps = result["env_runners"]
     if "num_env_steps_trained" not in steps:
         return True
-    return bool(
-        trained == steps["num_env_steps_trained_lifetime"]
-        and steps["num_env_steps_sampled_lifetime"]
-        == trained + steps["num_env_steps_dropped_lifetime"] + steps["num_env_steps_in_flight"]
-    )
+    return trained == steps["num_env_steps_trained_lifetime"] and steps_add_up(steps)
 
 
 def run(algorithm: Algorithm[AlgorithmConfig], killer: Killer) -> tuple[dict[str, int], int]:
@@ -121,7 +110,7 @@ def run(algorithm: Algorithm[AlgorithmConfig], killer: Killer) -> tuple[dict[str
     while True:
         result = algorithm.train()
         health: dict[str, int] = result["fault_tolerance"]
-        assert balanced(health)
+        assert fragments_add_up(health)
         trained += result["env_runners"].get("num_env_steps_trained", 0)
         assert accounted_for(result, trained)
         whole = health["num_healthy_env_runners"] == RUNNERS and killer.killed == KILLS

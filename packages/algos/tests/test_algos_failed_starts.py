@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import pytest
 
+from ray_checks import needs_ray
 from rlmodule_algos import APPOConfig, ImpalaConfig
 from rlmodule_algos.actor_learner import ActorLearnerConfig
 from rlmodule_algos.appo import APPOTorchRLModule
 from rlmodule_algos.config import AlgorithmConfig
 from rlmodule_core import CheckpointError, SingleAgentRLModuleSpec
-
-needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed")
 
 
 def small(config: AlgorithmConfig, units: int = 8) -> Any:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,8 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
+import ray_checks
+from ray_checks import fragments_add_up, steps_add_up
 from rlmodule_algos import APPOConfig, ImpalaConfig
 from rlmodule_algos.actor_learner.config import ActorLearnerConfig
 from rlmodule_algos.execution import EnvRunnerError, RemotePool
@@ -18,17 +19,7 @@ from rlmodule_algos.testing import CrossedAgents
 from rlmodule_core import SingleAgentRLModuleSpec
 from rlmodule_core.nest import leaves
 
-pytestmark = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_ray() -> Iterator[None]:
-    """Keep Ray up between the tests of this file."""
-    from rlmodule_algos.execution.ray_session import Session
-
-    session = Session.enter(None, 2)
-    yield
-    session.leave()
+one_ray, pytestmark = ray_checks.one_ray, ray_checks.needs_ray
 
 
 def settings(
@@ -58,16 +49,8 @@ def test_steps_add_up_weights_move_and_lag_is_told(kind: type[ActorLearnerConfig
             learned = result["learners"].get("default_policy")  # APPO begins when its buffer is full
             lags += [] if learned is None else [learned["lag_min"], learned["lag_mean"], learned["lag_max"]]
 
-            assert steps["num_env_steps_sampled_lifetime"] == (
-                steps["num_env_steps_trained_lifetime"]
-                + steps["num_env_steps_dropped_lifetime"]
-                + steps["num_env_steps_in_flight"]
-            )
-            assert health["num_fragments_requested"] == (
-                health["num_fragments_delivered"]
-                + health["num_dropped_fragments"]
-                + health["num_fragments_in_flight"]
-            )
+            assert steps_add_up(steps)
+            assert fragments_add_up(health)
         receipts = list(pool.receipts)
         after = algorithm.get_module().get_state()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,12 +9,13 @@ from typing import Any
 
 import pytest
 
+from ray_checks import needs_ray
 from rlmodule_algos import ConfigError, PPOConfig
 from rlmodule_algos.execution import RemotePool
 
 pytestmark = [
     pytest.mark.long,
-    pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed"),
+    needs_ray,
 ]
 
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from time import monotonic, sleep
+from time import monotonic
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
+import ray_checks
+from ray_checks import gone, wait_until
 from rlmodule_algos import APPOConfig, ConfigError, PPOConfig
 from rlmodule_algos.algorithm import Algorithm
 from rlmodule_algos.config import AlgorithmConfig
@@ -22,17 +23,7 @@ from rlmodule_algos.learning import LearnerError, ParallelLearner
 from rlmodule_core import SingleAgentRLModuleSpec
 from rlmodule_core.state import flatten_state
 
-pytestmark = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_ray() -> Iterator[None]:
-    """Keep Ray up between the tests of this file."""
-    from rlmodule_algos.execution.ray_session import Session
-
-    session = Session.enter(None, 2)
-    yield
-    session.leave()
+one_ray, pytestmark = ray_checks.one_ray, ray_checks.needs_ray
 
 
 def config(kind: type[AlgorithmConfig], num_learners: int, **model: Any) -> AlgorithmConfig:
@@ -62,11 +53,6 @@ def require_equal(actual: Mapping[str, Any], expected: Mapping[str, Any]) -> Non
         np.testing.assert_allclose(actual[name], array, atol=1e-6, err_msg=name)
 
 
-def alive(pid: int) -> bool:
-    stat = Path(f"/proc/{pid}/stat")
-    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
-
-
 def test_ppo_learns_on_two_learners_what_it_does_on_one_though_one_is_killed_and_a_checkpoint_goes_on(
     tmp_path: Path,
 ) -> None:
@@ -85,10 +71,7 @@ def test_ppo_learns_on_two_learners_what_it_does_on_one_though_one_is_killed_and
         pids = [slot.pid for slot in group_of(algorithm)._slots]
         path = algorithm.save(tmp_path)
 
-    deadline = monotonic() + 5.0
-    while left := [pid for pid in pids if pid is not None and alive(pid)]:
-        assert monotonic() < deadline, left
-        sleep(0.05)
+    wait_until(lambda: all(gone(pid) for pid in pids if pid is not None), 5)
     with config(PPOConfig, 0).build() as alone:
         alone.restore(path)
         require_equal(weights(alone), expected[2])

@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import signal
 import threading
 import traceback
-from collections.abc import Callable, Iterator
-from time import monotonic, sleep
+from collections.abc import Callable
+from time import sleep
 from typing import Any
 
 import pytest
 
+import ray_checks
+from ray_checks import fragments_add_up, steps_add_up, wait_until
 from rlmodule_algos import APPOConfig, ImpalaConfig
 from rlmodule_algos.actor_learner import ActorLearner, ActorLearnerConfig
 from rlmodule_algos.execution import RemotePool, SampledBatch, learner_thread
 
-pytestmark = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_ray() -> Iterator[None]:
-    """Keep Ray up between the tests of this file."""
-    from rlmodule_algos.execution.ray_session import Session
-
-    session = Session.enter(None, 2)
-    yield
-    session.leave()
+one_ray, pytestmark = ray_checks.one_ray, ray_checks.needs_ray
 
 
 Learner = ActorLearner[Any]
@@ -69,24 +60,8 @@ def fleet(algorithm: Learner) -> Any:
     return algorithm.pool._fleet
 
 
-def wait_until(what: Callable[[], bool], seconds: float = 60.0) -> None:
-    deadline = monotonic() + seconds
-    while not what():
-        assert monotonic() < deadline
-        sleep(0.02)
-
-
 def adds_up(algorithm: Learner, counts: dict[str, Any]) -> bool:
-    health = algorithm.pool.health()
-    return counts["num_env_steps_sampled_lifetime"] == (
-        counts["num_env_steps_trained_lifetime"]
-        + counts["num_env_steps_dropped_lifetime"]
-        + counts["num_env_steps_in_flight"]
-    ) and health["num_fragments_requested"] == (
-        health["num_fragments_delivered"]
-        + health["num_dropped_fragments"]
-        + health["num_fragments_in_flight"]
-    )
+    return steps_add_up(counts) and fragments_add_up(algorithm.pool.health())
 
 
 def train_on(algorithm: Learner) -> None:

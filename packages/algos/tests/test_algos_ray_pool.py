@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from threading import Lock
@@ -16,6 +15,8 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
+import ray_checks
+from ray_checks import fragments_add_up, gone, wait_until
 from rlmodule_algos import ConfigError, EnvError, PPOConfig
 from rlmodule_algos.algorithm import Algorithm
 from rlmodule_algos.envs import MultiAgentCartPole
@@ -23,19 +24,9 @@ from rlmodule_algos.execution import EnvRunnerError, RemotePool
 from rlmodule_algos.execution.engine import Doomed
 from rlmodule_algos.execution.ray_surroundings import OBEY_S
 
-pytestmark = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed")
+one_ray, pytestmark = ray_checks.one_ray, ray_checks.needs_ray
 
 Making = Callable[[Mapping[str, Any]], gym.Env[Any, Any]]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_ray() -> Iterator[None]:
-    """Keep Ray up between the tests of this file."""
-    from rlmodule_algos.execution.ray_session import Session
-
-    session = Session.enter(None, 2)
-    yield
-    session.leave()
 
 
 def config(env: Any = "CartPole-v1", runners: int = 2, **faults: Any) -> PPOConfig:
@@ -60,21 +51,6 @@ def pid_of(algorithm: Algorithm[Any], runner: int) -> int:
     return pid
 
 
-def gone(pid: int) -> bool:
-    try:
-        return " Z " in Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return True
-
-
-def balanced(health: Mapping[str, int]) -> bool:
-    return health["num_fragments_requested"] == (
-        health["num_fragments_delivered"]
-        + health["num_dropped_fragments"]
-        + health["num_fragments_in_flight"]
-    )
-
-
 # --- sampling ---------------------------------------------------------------------------------
 
 
@@ -90,7 +66,7 @@ def test_ppo_trains_on_two_runners_and_a_checkpoint_goes_on_in_process(tmp_path:
             assert {receipt.weights_version for receipt in list(pool_of(algorithm).receipts)[-2:]} == {
                 iteration
             }
-            assert balanced(result["fault_tolerance"])
+            assert fragments_add_up(result["fault_tolerance"])
         receipts = list(pool_of(algorithm).receipts)
         weights = algorithm.get_module().get_state()
         path = algorithm.save(tmp_path)
@@ -153,7 +129,7 @@ def test_a_killed_runner_is_replaced_and_the_run_goes_on() -> None:
         end = monotonic() + 30
         while monotonic() < end:
             health = algorithm.train()["fault_tolerance"]
-            assert balanced(health)
+            assert fragments_add_up(health)
             if health["num_restarts"] == 1 and health["num_healthy_env_runners"] == 2:
                 break
         result = algorithm.train()
@@ -241,14 +217,11 @@ def test_a_stopped_process_is_a_hang_and_is_ended_with_the_run() -> None:
         result = algorithm.train()
 
         assert result["fault_tolerance"]["num_dropped_fragments"] == 1
-        end = monotonic() + 5
-        while not gone(stopped) and monotonic() < end:  # the system takes a moment, too
-            sleep(0.01)
-        assert gone(stopped)  # so that nothing can come of it late
+        wait_until(lambda: gone(stopped), 5)  # so that nothing can come of it late
         results = [result, *(algorithm.train() for _ in range(2))]
         receipts = list(pool_of(algorithm).receipts)
 
-    assert all(balanced(each["fault_tolerance"]) for each in results)
+    assert all(fragments_add_up(each["fault_tolerance"]) for each in results)
     assert len({receipt[:3] for receipt in receipts}) == len(receipts)
     sampled = sum(receipt.num_env_steps for receipt in receipts)
     assert results[-1]["env_runners"]["num_env_steps_sampled_lifetime"] == sampled
@@ -277,10 +250,7 @@ def test_runners_that_hang_together_are_ended_in_the_time_of_one(monkeypatch: py
 
         assert OBEY_S <= sum(seconds) < 1.6 * OBEY_S
         assert pool._fleet.books.dropped == 2
-        end = monotonic() + 5
-        while not all(map(gone, pids)) and monotonic() < end:  # the system takes a moment, too
-            sleep(0.01)
-        assert all(map(gone, pids))
+        wait_until(lambda: all(map(gone, pids)), 5)  # the system takes a moment, too
 
 
 # --- the end ----------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 import signal
@@ -16,8 +15,10 @@ from typing import IO
 
 import pytest
 
+from ray_checks import needs_ray
+
 pytestmark = [
-    pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed"),
+    needs_ray,
     pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="what is open is read from /proc"),
 ]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -11,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from ray_checks import needs_ray
+
 pytestmark = [
-    pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed"),
+    needs_ray,
     pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="the token is read from /proc"),
 ]
 
