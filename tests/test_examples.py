@@ -20,15 +20,23 @@ EXAMPLES = sorted(path.name for path in (ROOT / "examples").glob("*.py"))
 by_framework = pytest.mark.parametrize("framework", ["torch", "tf"])
 
 
-def run(*command: str, cwd: Path = ROOT) -> str:
-    ran = subprocess.run([sys.executable, *command], capture_output=True, text=True, check=False, cwd=cwd)
+def run(*command: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """Run in an environment that says nothing of TensorFlow, as a reader's does."""
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("TF_")}
+    ran = subprocess.run(
+        [sys.executable, *command], capture_output=True, text=True, check=False, cwd=cwd, env=plain
+    )
     assert ran.returncode == 0, ran.stderr
-    return ran.stdout
+    return ran
 
 
 @cache
+def ran(example: str) -> subprocess.CompletedProcess[str]:
+    return run(str(ROOT / "examples" / example), "1")
+
+
 def printed(example: str) -> list[str]:
-    return run(str(ROOT / "examples" / example), "1").splitlines()
+    return ran(example).stdout.splitlines()
 
 
 def numbers(lines: list[str]) -> list[float]:
@@ -52,28 +60,16 @@ USES_TF = [name for name in EXAMPLES if "import tensorflow" in (ROOT / "examples
 
 @pytest.mark.parametrize("example", USES_TF)
 def test_an_example_with_tensorflow_says_nothing_beside_its_output(example: str) -> None:
-    ran = run_as_found(str(ROOT / "examples" / example), "1")
-
-    assert ran.stderr == ""
+    assert ran(example).stderr == ""
 
 
 def test_importing_tensorflow_first_is_said_once_and_the_other_way_round_is_silent() -> None:
     x86 = platform.machine() in ("x86_64", "AMD64")
-    late = run_as_found("-c", "import tensorflow, rlmodule_tf")
-    early = run_as_found("-c", "import rlmodule_tf, tensorflow")
+    late = run("-c", "import tensorflow, rlmodule_tf")
+    early = run("-c", "import rlmodule_tf, tensorflow")
 
     assert late.stderr.count("tensorflow was imported before rlmodule_tf") == x86
     assert early.stderr == ""
-
-
-def run_as_found(*command: str) -> subprocess.CompletedProcess[str]:
-    """Run in an environment that says nothing of TensorFlow, as this one does."""
-    plain = {name: value for name, value in os.environ.items() if not name.startswith("TF_")}
-    ran = subprocess.run(
-        [sys.executable, *command], capture_output=True, text=True, check=False, cwd=ROOT, env=plain
-    )
-    assert ran.returncode == 0, ran.stderr
-    return ran
 
 
 @pytest.mark.parametrize(("framework", "distribution"), [("torch", "Categorical"), ("tf", "TfCategorical")])
@@ -160,7 +156,7 @@ def test_an_example_without_a_framework_in_its_name_runs_in_tensorflow_too(examp
     in_torch = printed(f"{example}.py")
     in_tf = run(
         "-c", f"from {example} import main; main(1, framework='tf')", cwd=ROOT / "examples"
-    ).splitlines()
+    ).stdout.splitlines()
 
     assert [line.split()[0] for line in in_tf] == [line.split()[0] for line in in_torch]
 
