@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 from typing import Any
 
@@ -116,6 +117,38 @@ def test_a_setting_that_still_does_something_is_not_refused() -> None:
     made = APPOConfig().environment("CartPole-v1").env_runners(num_env_runners=1).learners(num_learners=1)
     made.training(circular_buffer_num_batches=1, circular_buffer_iterations_per_batch=1)  # no batch twice
     made.fault_tolerance(restart_failed_env_runners=False, max_failures_in_a_row=5).validate()  # of a learner
+
+
+def test_a_setting_that_is_switched_off_is_refused_though_it_is_set_to_its_default() -> None:
+    made = PPOConfig().environment("CartPole-v1").training(kl_coeff=PPOConfig().kl_coeff)
+    made.sample_timeout_s = made.sample_timeout_s
+    for twin in (made, made.copy(), made.copy().freeze(), pickle.loads(pickle.dumps(made))):
+        with pytest.raises(ConfigError, match=r"sample_timeout_s=60\.0 would.*kl_coeff=0\.2 would"):
+            twin.validate()
+    made.copy().training(use_kl_loss=True).env_runners(num_env_runners=1).validate()
+
+    PPOConfig().environment("CartPole-v1").env_runners(ray_address=None).validate()  # asks for nothing
+
+
+def test_a_setting_that_is_switched_off_in_a_file_is_refused_unless_it_is_the_default() -> None:
+    data = APPOConfig().environment("CartPole-v1").to_json()
+    APPOConfig.from_json(data).validate()
+    with pytest.raises(ConfigError, match=r"kl_target=0\.5 would have no effect"):
+        APPOConfig.from_json({**data, "kl_target": 0.5}).validate()
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_a_config_class_with_arguments_of_its_own_is_validated_as_others_are(kind: Any) -> None:
+    class Mine(kind):  # type: ignore[misc]
+        def __init__(self, hidden: int) -> None:
+            super().__init__()
+            self.training(model={"fcnet_hiddens": [hidden]})
+
+    made = Mine(8).environment("CartPole-v1")
+    with made.copy().build() as algorithm:
+        assert algorithm.config.to_dict()["model"] == {"fcnet_hiddens": [8]}
+    with pytest.raises(ConfigError, match=r"learn_timeout_s=3\.0 would have no effect"):
+        made.fault_tolerance(learn_timeout_s=3.0).build()
 
 
 def test_ppo_says_of_its_kl_settings_and_of_its_minibatches_what_is_wrong_in_one_error() -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, Unpack
 
 from rlmodule_algos.envs import EnvSource
 from rlmodule_algos.settings import (
+    GROUPS,
     CheckpointingSettings,
     ConfigError,
     DebuggingSettings,
@@ -42,20 +43,6 @@ if TYPE_CHECKING:
 
 __all__ = ["AlgorithmConfig", "TrainingSettings"]
 
-GROUPS: Mapping[str, type] = {
-    "environment": EnvironmentSettings,
-    "rl_module": RLModuleSettings,
-    "env_runners": EnvRunnerSettings,
-    "learners": LearnerSettings,
-    "multi_agent": MultiAgentSettings,
-    "evaluation": EvaluationSettings,
-    "checkpointing": CheckpointingSettings,
-    "reporting": ReportingSettings,
-    "fault_tolerance": FaultToleranceSettings,
-    "debugging": DebuggingSettings,
-}
-"""Setters and what they take; `.training()` takes what each algorithm says."""
-
 
 class AlgorithmConfig:
     """Settings of an algorithm. Each setter checks what it is given, changes this object and returns it.
@@ -72,6 +59,7 @@ class AlgorithmConfig:
 
     def __init__(self) -> None:
         self._frozen = False
+        self._given: frozenset[str] = frozenset()  # settings that were set, be it to their default
         self.env: EnvSource | None = None
         self.env_config: Mapping[str, Any] = {}
         self.framework_name: str = "torch"
@@ -221,9 +209,10 @@ class AlgorithmConfig:
             raise ConfigError(
                 f"{where}: {', '.join(code)} cannot be loaded from a file; pass the config that was used"
             )
-        idle = {name: why for name, why in cls.without_effect.items() if data[name] != getattr(config, name)}
+        given = frozenset(name for name in data if data[name] != getattr(config, name))
+        idle = {name: why for name, why in cls.without_effect.items() if name in given}
         check_settings(where, hints, data, renamed={}, refused=idle)
-        vars(config).update({name: plain(value) for name, value in data.items()})
+        vars(config).update({name: plain(value) for name, value in data.items()}, _given=given)
         return config
 
     def build(self) -> Algorithm[Any]:
@@ -239,7 +228,7 @@ class AlgorithmConfig:
             raise ConfigError("; ".join(problems))
 
     def _problems(self) -> list[str]:
-        return problems_when_built(vars(self), vars(type(self)()))
+        return problems_when_built(vars(self), self._given)
 
     @property
     def rows_of_a_step(self) -> int:
@@ -249,11 +238,13 @@ class AlgorithmConfig:
     def __setattr__(self, name: str, value: Any) -> None:
         """Check what is assigned as the setters do."""
         self._require_unfrozen(name)
-        value = plain(value)
         if not name.startswith("_"):
-            idle = self.without_effect if name in vars(self) else {}  # a default is nobody's wish
+            value = plain(value)
+            given = name in vars(self)  # a default is nobody's wish
+            idle = self.without_effect if given else {}
             where, known = type(self).__name__, self._declared()
             check_settings(where, known, {name: value}, renamed=self._renamed(), refused=idle)
+            self._given = self._given.union([name] if given else [])
         super().__setattr__(name, value)
 
     def _set(
@@ -264,6 +255,7 @@ class AlgorithmConfig:
         known, idle = declared_settings(declared), self.without_effect
         check_settings(where, known, values, renamed=self._renamed(), refused=idle, problems=problems)
         vars(self).update({name: value for name, value in values.items() if not name.startswith("_")})
+        self._given = self._given.union(values)
         return self
 
     @classmethod

@@ -61,10 +61,8 @@ class APPOConfig(ActorLearnerConfig):
 
     def _problems(self) -> list[str]:
         problems, held = super()._problems(), self.circular_buffer_num_batches
-        if self.circular_buffer_iterations_per_batch == 1 and held not in (
-            1,
-            type(self)().circular_buffer_num_batches,
-        ):
+        once = self.circular_buffer_iterations_per_batch == 1
+        if once and held > 1 and "circular_buffer_num_batches" in self._given:
             problems.append(
                 f"training: circular_buffer_num_batches={held} would have no effect, as a batch is gone "
                 "once it was used, and circular_buffer_iterations_per_batch is 1; leave it out"

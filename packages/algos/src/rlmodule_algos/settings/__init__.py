@@ -15,6 +15,7 @@ from rlmodule_algos.settings.checking import (
 )
 from rlmodule_algos.settings.data import FrozenList, code_in, copied, frozen, plain, thawed, to_json
 from rlmodule_algos.settings.groups import (
+    GROUPS,
     RENAMED,
     CheckpointingSettings,
     DebuggingSettings,
@@ -33,6 +34,7 @@ from rlmodule_algos.settings.groups import (
 from rlmodule_algos.settings.problems import problems_of_env, problems_of_evaluation, problems_when_built
 
 __all__ = [
+    "GROUPS",
     "RENAMED",
     "CheckpointingSettings",
     "ConfigError",

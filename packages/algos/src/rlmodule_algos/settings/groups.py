@@ -164,3 +164,18 @@ class DebuggingSettings(TypedDict, total=False):
     """Settings of `.debugging()`."""
 
     seed: Seed | None
+
+
+GROUPS: Mapping[str, type] = {
+    "environment": EnvironmentSettings,
+    "rl_module": RLModuleSettings,
+    "env_runners": EnvRunnerSettings,
+    "learners": LearnerSettings,
+    "multi_agent": MultiAgentSettings,
+    "evaluation": EvaluationSettings,
+    "checkpointing": CheckpointingSettings,
+    "reporting": ReportingSettings,
+    "fault_tolerance": FaultToleranceSettings,
+    "debugging": DebuggingSettings,
+}
+"""Setters and what they take; `.training()` takes what each algorithm says."""

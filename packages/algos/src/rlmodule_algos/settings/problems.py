@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 HERE = "the algorithm samples in this process (num_env_runners is 0)"
@@ -45,8 +45,11 @@ def problems_of_evaluation(num_env_runners: object) -> list[str]:
     ]
 
 
-def problems_when_built(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
-    """Say which settings of a whole config exclude one another, or would do nothing beside others."""
+def problems_when_built(settings: Mapping[str, Any], given: Collection[str]) -> list[str]:
+    """Say which settings of a whole config exclude one another, or would do nothing beside others.
+
+    `given` are the names of those that were set, which the others are not asked about.
+    """
     problems = []
     if settings["env"] is None:
         problems.append("build: no environment; call .environment('CartPole-v1'), say, first")
@@ -57,10 +60,10 @@ def problems_when_built(settings: Mapping[str, Any], defaults: Mapping[str, Any]
     device = settings["device"]
     if settings["framework_name"] == "torch" and device.lower().startswith("gpu"):
         problems.append(f"learners: device={device!r}: PyTorch has no such device; use 'cuda{device[3:]}'")
-    return problems + _without_processes(settings, defaults) + _switched_off(settings, defaults)
+    return problems + _without_processes(settings, given) + _switched_off(settings, given)
 
 
-def _without_processes(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
+def _without_processes(settings: Mapping[str, Any], given: Collection[str]) -> list[str]:
     """Say which settings are about processes that there are not."""
     runners, learners = settings["num_env_runners"], settings["num_learners"]
     idle: list[tuple[Mapping[str, str], str]] = []
@@ -74,11 +77,11 @@ def _without_processes(settings: Mapping[str, Any], defaults: Mapping[str, Any])
         f"{group}: {name}={settings[name]!r} would have no effect, as {why}; leave it out"
         for names, why in idle
         for name, group in names.items()
-        if settings[name] != defaults[name]
+        if name in given and settings[name] is not None
     ]
 
 
-def _switched_off(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
+def _switched_off(settings: Mapping[str, Any], given: Collection[str]) -> list[str]:
     """Say which settings are about something that another setting says not to do."""
     idle: list[tuple[str, Sequence[str], str]] = []
     if settings.get("use_kl_loss") is False:
@@ -91,5 +94,5 @@ def _switched_off(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> l
         f"{group}: {name}={settings[name]!r} would have no effect, as {why}; leave it out"
         for group, names, why in idle
         for name in names
-        if settings[name] != defaults[name]
+        if name in given and settings[name] is not None
     ]
