@@ -160,6 +160,19 @@ def tf_rows() -> None:
     report("tf inference, eager", lambda: bare(batch), lambda: module.forward_inference(batch))
     layers = tf.keras.layers
 
+    class Holding(Tiny):
+        """A Sequential, which may be extended later on. It is called in the constructor only."""
+
+        def __init__(self, config: RLModuleConfig) -> None:
+            super().__init__(config)
+            self.net = tf.keras.Sequential([layers.Dense(8), layers.Dense(2)])
+            self.net(obs)
+
+    hold = Holding(CONFIG)
+    held = hold._forward_exploration
+    report("tf train, Sequential", lambda: held(batch), lambda: hold.forward_train(batch))
+    report("tf inference, Sequential", lambda: held(batch), lambda: hold.forward_inference(batch))
+
     class Dropping(Tiny):
         """Two dense layers with a dropout between them."""
 

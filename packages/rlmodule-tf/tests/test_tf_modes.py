@@ -102,6 +102,29 @@ def test_training_looks_for_layers_without_variables_only_while_there_may_be_som
     assert not looked
 
 
+def test_elements_that_cannot_be_compared_may_be_exchanged_and_a_layer_behind_them_is_seen() -> None:
+    class Listing(TfRLModule):
+        def __init__(self) -> None:
+            super().__init__(CONFIG)
+            self.offsets = [tf.Variable(tf.zeros([2]))]
+            self.parts: list[Any] = []
+
+        def _forward_exploration(self, batch: Any) -> Any:
+            x = batch["obs"][:, :2]
+            for part in self.parts:
+                x = part(x)
+            return {"action_dist": TfCategorical(x + self.offsets[0])}
+
+        _forward_inference = _forward_exploration
+
+    module = Listing()
+    module.offsets[0] = tf.Variable(tf.zeros([2]))  # neither equal nor unequal to the one before
+    assert kept(module, "train") == 1.0
+    module.parts.append(keras.layers.Dropout(0.5))
+
+    assert 0.2 < kept(module, "train") < 0.8
+
+
 class Adding(keras.layers.Layer):  # type: ignore[misc]  # untyped
     """Adds a loss at each call."""
 

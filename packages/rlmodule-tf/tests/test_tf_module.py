@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Never
 
 import numpy as np
 import pytest
@@ -255,6 +255,79 @@ def test_only_training_carries_a_gradient_under_an_outer_tape(
     found = (tf.function(gradients) if compiled else gradients)(observations())
 
     assert [gradient is not None for gradient in found] == [carries] * 4
+
+
+class Product(TfRLModule):
+    """One product, so that no layer of Keras may care for the mode, and the acting forwards ask for less."""
+
+    def __init__(self, config: RLModuleConfig) -> None:
+        super().__init__(config)
+        self.weight = tf.Variable(tf.ones([4, 2]))
+
+    def _forward_exploration(self, batch: Batch, scale: float = 1.0) -> Output:
+        return {"action_dist": TfCategorical(scale * tf.matmul(batch["obs"], self.weight))}
+
+    def _forward_inference(self, batch: Batch, scale: float = 1.0) -> Output:
+        return self._forward_exploration(batch, scale)
+
+
+acting = pytest.mark.parametrize("phase", ["exploration", "inference"])
+either = pytest.mark.parametrize("made", [KerasModule, Product])
+
+
+@acting
+@either
+def test_a_graph_that_was_traced_before_a_tape_recorded_carries_no_gradient_under_one(
+    made: type[TfRLModule], phase: str
+) -> None:
+    module = made(CONFIG)
+    forward = getattr(module, f"forward_{phase}")
+    graph = tf.function(lambda obs: forward({"obs": obs})["action_dist"].inputs)
+    graph(observations())
+
+    with tf.GradientTape() as tape:
+        logits = graph(observations())
+
+    assert all(found is None for found in tape.gradient(logits, module.trainable_variables))
+
+
+@acting
+@either
+def test_acting_under_a_tape_carries_no_gradient_though_no_mode_matters(
+    made: type[TfRLModule], phase: str
+) -> None:
+    module = made(CONFIG)
+
+    with tf.GradientTape() as tape:
+        logits = getattr(module, f"forward_{phase}")({"obs": observations()})["action_dist"].inputs
+
+    assert all(found is None for found in tape.gradient(logits, module.trainable_variables))
+
+
+@acting
+def test_keyword_arguments_reach_the_forward_of_a_module_whose_mode_does_not_matter(phase: str) -> None:
+    forward = getattr(Product(CONFIG), f"forward_{phase}")
+    batch = {"obs": observations()}
+
+    once, twice = (forward(batch, scale=scale)["action_dist"].inputs for scale in (1.0, 2.0))
+
+    tf.debugging.assert_equal(2.0 * once, twice)
+
+
+@acting
+@either
+def test_acting_outside_of_all_that_records_traces_or_trains_goes_straight_to_the_forward(
+    made: type[TfRLModule], phase: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module, batch = made(CONFIG), {"obs": observations()}
+    tf.keras.layers.Dense(2)(observations())  # after which Keras keeps a word of a call that there was
+
+    def the_long_way(*given: object) -> Never:
+        raise AssertionError(given)
+
+    monkeypatch.setattr(made, "_in_acting", the_long_way)
+
+    assert getattr(module, f"forward_{phase}")(batch)["action_dist"].inputs.shape == (3, 2)
 
 
 class Pair(NamedTuple):

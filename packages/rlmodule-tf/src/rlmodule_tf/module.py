@@ -81,7 +81,7 @@ class TfRLModule(_OwnsVariables, RLModule):
         self._contents = _Contents(parts)
         self._modes_matter = _modes_matter(self._contents.layers)
         self._mode_free = not self._modes_matter and not self._contents.seen
-        self._trains_as_its_class = self._mode_free and "_forward_train" not in vars(self)
+        self._trains_as_its_class = not self._modes_matter and "_forward_train" not in vars(self)
 
     def _look_again(self) -> None:
         """Look anew, as something was exchanged, or a list, dict or Sequential was extended."""
@@ -131,7 +131,7 @@ class TfRLModule(_OwnsVariables, RLModule):
         check = self._check_train
         check_input, check_output = check.input, check.output
         sizes = check_input(batch)
-        if kwargs or not self._trains_as_its_class:
+        if kwargs or not self._trains_as_its_class or not (self._mode_free or not self._contents.changed()):
             output = self._in_training(batch, kwargs)
         elif type(self)._forward_train is _as_exploring:  # what it would do
             output = self._forward_exploration(batch)
@@ -148,7 +148,7 @@ class TfRLModule(_OwnsVariables, RLModule):
         if (
             nothing_records()
             and not graphs.stack
-            and (self._mode_free or "current_call_ctx" not in keras_state.__dict__)
+            and (self._mode_free or keras_state.__dict__.get("current_call_ctx") is None)
             and not kwargs
         ):
             output = self._forward_exploration(batch)
@@ -165,7 +165,7 @@ class TfRLModule(_OwnsVariables, RLModule):
         if (
             nothing_records()
             and not graphs.stack
-            and (self._mode_free or "current_call_ctx" not in keras_state.__dict__)
+            and (self._mode_free or keras_state.__dict__.get("current_call_ctx") is None)
             and not kwargs
         ):
             output = self._forward_inference(batch)
