@@ -14,6 +14,7 @@ import tensorflow as tf
 from gymnasium import spaces
 
 from rlmodule_core import MultiAgentRLModule, MultiAgentRLModuleSpec, SingleAgentRLModuleSpec
+from rlmodule_specs import SpecError
 from rlmodule_tf import TfCategorical, TfMultiAgentRLModule, TfRLModule, TfUpdater
 from rlmodule_tf.bc_module import DiscreteBCTfModule
 
@@ -208,3 +209,33 @@ def test_calling_the_container_itself_names_the_forwards(kind: type[MultiAgentRL
         TypeError, match=rf"^{kind.__name__} cannot be called itself: call forward_train\(batch\)"
     ):
         modules({"a": {}})
+
+
+@pytest.mark.parametrize("phase", ["train", "exploration", "inference"])
+def test_a_container_is_traced_once_for_all_batch_sizes_and_names_the_module_that_refuses_one(
+    phase: str,
+) -> None:
+    modules = MultiAgentRLModuleSpec(module_specs={"a": bc_spec(4, 8), "b": bc_spec(5, 8)}).build()
+    traces = []
+
+    def logits(left: tf.Tensor, right: tf.Tensor) -> Any:
+        traces.append(1)
+        output = getattr(modules, f"forward_{phase}")({"a": {"obs": left}, "b": {"obs": right}})
+        return [part["action_dist"].inputs for part in output.values()]
+
+    known = tf.function(logits, input_signature=[tf.TensorSpec([None, 4]), tf.TensorSpec([None, 5])])
+
+    for rows in (3, 8, 5):
+        assert [part.shape[0] for part in known(tf.ones([rows, 4]), tf.ones([rows, 5]))] == [rows, rows]
+    assert len(traces) == 1
+    with pytest.raises(SpecError, match=rf"^b: DiscreteBCTfModule\.forward_{phase}: the batch breaks"):
+        tf.function(logits)(tf.ones([3, 4]), tf.ones([3, 6]))
+
+
+def test_a_container_with_variables_that_forgets_super_is_told_to_call_it() -> None:
+    class NoSuper(TfMultiAgentRLModule):
+        def __init__(self, config: Any) -> None:
+            self.scale = tf.Variable(tf.ones([]))
+
+    with pytest.raises(TypeError, match=r"NoSuper\.__init__: .*call super\(\)\.__init__\(config\)"):
+        MultiAgentRLModuleSpec(marl_module_class=NoSuper, module_specs={"a": bc_spec(4, 8)}).build()

@@ -23,6 +23,7 @@ from rlmodule_core import (
     SingleAgentRLModuleSpec,
 )
 from rlmodule_core.testing import RLModuleConformance
+from rlmodule_specs import SpecError
 from rlmodule_torch import TorchCategorical, TorchMultiAgentRLModule, TorchRLModule, TorchUpdater
 from rlmodule_torch.bc_module import DiscreteBCTorchModule
 
@@ -382,3 +383,36 @@ def test_calling_the_container_itself_names_the_forwards_unless_the_class_says_w
     ):
         kind(config)(batch)
     assert Called(config)(batch)["a"]["action_dist"].inputs.shape == (3, 5)
+
+
+@pytest.mark.parametrize("phase", ["train", "exploration", "inference"])
+def test_a_container_compiles_into_one_graph_and_names_the_module_that_refuses_its_batch(phase: str) -> None:
+    modules = MultiAgentRLModuleSpec(module_specs={"a": bc_spec(4, 8), "b": bc_spec(5, 8)}).build()
+    graphs: list[Any] = []
+
+    def backend(graph: torch.fx.GraphModule, _: Any) -> Any:
+        graphs.append(graph)
+        return graph.forward
+
+    def logits(left: Tensor, right: Tensor) -> list[Tensor]:
+        output = getattr(modules, f"forward_{phase}")({"a": {"obs": left}, "b": {"obs": right}})
+        return [part["action_dist"].inputs for part in output.values()]
+
+    torch.compiler.reset()  # what other tests compiled does not count
+    compiled = torch.compile(logits, fullgraph=True, dynamic=True, backend=backend)
+
+    for rows in (6, 3, 5):
+        given = torch.randn(rows, 4), torch.randn(rows, 5)
+        torch.testing.assert_close(compiled(*given), logits(*given))
+    assert len(graphs) == 1
+    with pytest.raises(SpecError, match=rf"^b: DiscreteBCTorchModule\.forward_{phase}: the batch breaks"):
+        torch.compile(logits, backend="eager")(torch.ones(3, 4), torch.ones(3, 6))
+
+
+def test_a_container_with_layers_that_forgets_super_is_told_to_call_it() -> None:
+    class NoSuper(TorchMultiAgentRLModule):
+        def __init__(self, config: MultiAgentRLModuleConfig) -> None:
+            self.encoder = nn.Linear(2, 2)
+
+    with pytest.raises(TypeError, match=r"NoSuper\.__init__: .*call super\(\)\.__init__\(config\)"):
+        MultiAgentRLModuleSpec(marl_module_class=NoSuper, module_specs={"a": bc_spec(4, 8)}).build()

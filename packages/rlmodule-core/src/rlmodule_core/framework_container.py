@@ -9,6 +9,22 @@ if TYPE_CHECKING:
     from rlmodule_core.multi_agent import MultiAgentRLModule
 
 
+def common_kind(modules: MultiAgentRLModule, *, where: str) -> type[MultiAgentRLModule] | None:
+    """Return the container of the framework that all modules are of, or None where there are none.
+
+    Raises ValueError that lists the frameworks if they are of several.
+    """
+    frameworks = {key: module.framework for key, module in modules.items()}
+    if len(set(frameworks.values())) > 1:
+        raise ValueError(
+            f"{where}: its modules are of several frameworks: "
+            f"{', '.join(f'{key} of {name}' for key, name in frameworks.items())}; "
+            "make a container for each"
+        )
+    first = next(iter(modules.values()), None)
+    return None if first is None else first.multi_agent_class()
+
+
 @cache
 def in_framework(cls: type[MultiAgentRLModule], kind: type[MultiAgentRLModule]) -> type[MultiAgentRLModule]:
     """Return the class that is both: what its author wrote, and the framework's container."""

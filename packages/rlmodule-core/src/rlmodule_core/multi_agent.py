@@ -9,13 +9,14 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Never, Self, TypeVar
 
-from rlmodule_core.framework_container import in_framework
+from rlmodule_core.framework_container import common_kind, in_framework
 from rlmodule_core.module import Batch, Output, RLModule, State, call_is_refused
 from rlmodule_core.multi_agent_config import OWN as OWN
 from rlmodule_core.multi_agent_config import MultiAgentRLModuleConfig as MultiAgentRLModuleConfig
-from rlmodule_core.multi_agent_config import id_problems, require_modules
+from rlmodule_core.multi_agent_config import id_problems, name_module, require_modules
 from rlmodule_core.nested_dict import NestedDict
 from rlmodule_core.state import check_same_state, flatten_states, nest_state, tie_problems, with_ties
+from rlmodule_specs import SpecError
 
 DEFAULT_MODULE_ID = "default_policy"
 
@@ -82,18 +83,9 @@ class MultiAgentRLModule(Mapping[str, RLModule]):
 
     def _settle(self) -> None:
         """Become the framework's own kind of container. ValueError if the modules are of several."""
-        frameworks = {key: module.framework for key, module in self.items()}
-        if len(set(frameworks.values())) > 1:
-            raise ValueError(
-                f"{type(self).__name__}: its modules are of several frameworks: "
-                f"{', '.join(f'{key} of {name}' for key, name in frameworks.items())}; "
-                "make a container for each"
-            )
-        for module in self.values():
-            kind = module.multi_agent_class()
-            if not isinstance(self, kind):
-                self.__class__ = in_framework(type(self), kind)
-            break
+        kind = common_kind(self, where=type(self).__name__)
+        if kind is not None and not isinstance(self, kind):
+            self.__class__ = in_framework(type(self), kind)
         self._own()
 
     def _own(self) -> None:
@@ -107,22 +99,35 @@ class MultiAgentRLModule(Mapping[str, RLModule]):
 
     def forward_train(self, batch: Mapping[Any, Batch], **kwargs: Any) -> dict[str, Output]:
         """Call `forward_train` of each module in the batch."""
-        return {key: module.forward_train(data, **kwargs) for key, module, data in self._pairs(batch)}
+        return self._forward_each("forward_train", batch, kwargs)
 
     def forward_exploration(self, batch: Mapping[Any, Batch], **kwargs: Any) -> dict[str, Output]:
         """Call `forward_exploration` of each module in the batch."""
-        return {key: module.forward_exploration(data, **kwargs) for key, module, data in self._pairs(batch)}
+        return self._forward_each("forward_exploration", batch, kwargs)
 
     def forward_inference(self, batch: Mapping[Any, Batch], **kwargs: Any) -> dict[str, Output]:
         """Call `forward_inference` of each module in the batch."""
-        return {key: module.forward_inference(data, **kwargs) for key, module, data in self._pairs(batch)}
+        return self._forward_each("forward_inference", batch, kwargs)
 
-    def _pairs(self, batch: Mapping[Any, Batch]) -> list[tuple[str, RLModule, Batch]]:
-        """Find every module before any of them runs; KeyError that lists the known ids."""
+    def _forward_each(
+        self, forward: str, batch: Mapping[Any, Batch], kwargs: dict[str, Any]
+    ) -> dict[str, Output]:
+        """Find every module before any of them runs, then run one after the other.
+
+        Raises KeyError that lists the known ids, and SpecError that begins with the id of its module.
+        """
         if not isinstance(batch, Mapping):
             raise ValueError(f"the batch: expected {{module id: batch}}, got {type(batch).__name__}")
         plain = batch.asdict() if isinstance(batch, NestedDict) else batch  # it iterates over its leaves
-        return [(key, self[key], data) for key, data in plain.items()]
+        calls = [(key, getattr(self[key], forward), data) for key, data in plain.items()]
+        outputs = {}
+        for key, call, data in calls:
+            try:
+                outputs[key] = call(data, **kwargs)
+            except SpecError as error:
+                name_module(error, key)
+                raise
+        return outputs
 
     # --- a mapping ----------------------------------------------------------------------------
 

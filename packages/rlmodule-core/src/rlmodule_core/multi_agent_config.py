@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from rlmodule_core.module import RLModule
 from rlmodule_core.module_spec import SingleAgentRLModuleSpec
+from rlmodule_specs import SpecError
 
 OWN = "__own__"
 """Where a state keeps what belongs to the container itself and to none of its modules."""
@@ -71,6 +72,15 @@ def require_modules(built: object, *, where: str, some: bool) -> None:
         raise ValueError(f"{expected}, but {'; '.join(odd)}")
     if some and not kinds:
         raise ValueError(expected)
+
+
+def name_module(error: SpecError, module_id: str) -> None:
+    """Begin what an error says with the id of the module that raised it.
+
+    The error stays the object that it is, so that its traceback ends where it was raised.
+    """
+    error.where = f"{module_id}: {error.where}" if error.where else module_id
+    error.args = (error.problems, error.where, error.subject, error.rule)
 
 
 def _short(given: object) -> str:

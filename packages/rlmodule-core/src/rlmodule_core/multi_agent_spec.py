@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from typing import Self, TypeAlias
+from typing import Any, Self, TypeAlias
 
 from rlmodule_core.module_spec import SingleAgentRLModuleSpec
 from rlmodule_core.multi_agent import MultiAgentRLModule
@@ -38,11 +38,17 @@ class MultiAgentRLModuleSpec:
         return self.module_specs
 
     def build(self) -> MultiAgentRLModule:
-        """Build every module. Raises ValueError that names the module and its missing fields."""
+        """Build every module.
+
+        Raises ValueError that names the module and its missing fields, and that lists the ids if the
+        container made no module for some of them; TypeError if its constructor forgot that of its base.
+        """
         cls = self.marl_module_class
         if not (isinstance(cls, type) and issubclass(cls, MultiAgentRLModule)):
             raise ValueError(f"marl_module_class: expected a subclass of MultiAgentRLModule, got {cls!r}")
-        return self.marl_module_class(MultiAgentRLModuleConfig(modules=dict(self.modules)))
+        made = _constructed(cls, MultiAgentRLModuleConfig(modules=dict(self.modules)))
+        _require_ids(made, self.modules)
+        return made
 
     def update(self, other: MultiAgentRLModuleSpec, overwrite: bool = False) -> Self:
         """Take over what `other` says; in place, returns itself.
@@ -75,6 +81,41 @@ class MultiAgentRLModuleSpec:
             own = dict.fromkeys(known, given or SingleAgentRLModuleSpec())
         merged = {key: replace(spec).update(own[key]) for key, spec in known.items()}
         return replace(self, module_specs=merged)
+
+
+def _constructed(cls: type[MultiAgentRLModule], config: MultiAgentRLModuleConfig) -> MultiAgentRLModule:
+    """Build a container. Raises TypeError if its constructor did not call that of its base."""
+    kind: Any = cls
+    made = kind.__new__(cls, config)
+    failure = None
+    try:
+        made.__init__(config)
+    except AttributeError as error:  # a module or the config, used before there can be one
+        failure = error
+    if "_added_ids" not in vars(made):
+        raise TypeError(
+            f"{cls.__name__}.__init__: the constructor of the base did not run, so build() made no modules; "
+            "call super().__init__(config), after setting what build() needs"
+        ) from failure
+    if failure is not None:
+        raise failure
+    return made  # type: ignore[no-any-return]  # of the class given
+
+
+def _require_ids(made: MultiAgentRLModule, wanted: Collection[str]) -> None:
+    """Raise ValueError with both lists if a container has no module for a recipe; it may have more."""
+    lost = [key for key in wanted if key not in made]
+    if not lost:
+        return
+    if set(lost) <= set(made.config.modules):
+        names = ", ".join(map(repr, lost))
+        remedy = f"let its build() put into self._rl_modules a module for {names} too"
+    else:
+        remedy = "its constructor did not pass these recipes on: call super().__init__(config)"
+    raise ValueError(
+        f"MultiAgentRLModuleSpec.build: {type(made).__name__} lacks modules: recipes are given for the ids "
+        f"{sorted(wanted)}, but it made {sorted(made)}; {remedy}"
+    )
 
 
 Recipes: TypeAlias = dict[str, SingleAgentRLModuleSpec] | SingleAgentRLModuleSpec | None
