@@ -1,4 +1,4 @@
-"""A private Ray asks its clients for a token that only its own processes have."""
+"""A private Ray asks its clients for a token of its own, which is there as long as it is."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PROGRAM = '''
 import json, os, subprocess, sys
 from pathlib import Path
 import ray
-from rlmodule_algos import PPOConfig
+from rlmodule_algos.execution.ray_session import Session
 
 CLIENT = """
 import sys
@@ -35,33 +35,37 @@ def ask(address, **token):
     done = subprocess.run(command, env=clean | token, capture_output=True, text=True)
     return done.stdout.strip() or done.stderr
 
+def answer():
+    return ray.get(ray.remote(lambda: "answered").remote())
+
 if __name__ == "__main__":
-    config = PPOConfig().environment("CartPole-v1").env_runners(num_env_runners=1)
     found = {}
-    with config.training(train_batch_size=128).build() as algorithm:
-        algorithm.train()
-        address = ray.get_runtime_context().gcs_address
-        (store,) = ray._private.worker._global_node.all_processes["gcs_server"]
-        variables = Path(f"/proc/{store.process.pid}/environ").read_text().split("\\0")
-        (token,) = [one.partition("=")[2] for one in variables if one.startswith("RAY_AUTH_TOKEN=")]
-        found["none"] = ask(address)
-        found["another"] = ask(address, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN="0" * 64)
-        found["right"] = ask(address, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=token)
+    first = Session.enter(None, 1)
+    address = ray.get_runtime_context().gcs_address
+    token = os.environ["RAY_AUTH_TOKEN"]
+    found["none"] = ask(address)
+    found["another"] = ask(address, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN="0" * 64)
+    found["right"] = ask(address, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=token)
+    ray.shutdown()
+    second = Session.enter(None, 1)
+    its_own = os.environ["RAY_AUTH_TOKEN"]
+    found["new"] = its_own != token
+    os.environ["RAY_AUTH_TOKEN"] = "1" * 64  # of the program, for a cluster of its own
+    first.leave()
+    found["kept"] = os.environ.get("RAY_AUTH_TOKEN") == "1" * 64
+    found["second"] = answer()
+    os.environ["RAY_AUTH_TOKEN"] = its_own
+    second.leave()
     found["left"] = Path.home().joinpath(".ray").exists() or "RAY_AUTH_TOKEN" in os.environ
+    del os.environ["RAY_AUTH_MODE"]
     ray.init(address="local", include_dashboard=False, log_to_driver=False, num_cpus=1)
-    found["own"] = ray.get(ray.remote(lambda: "answered").remote())  # by a Ray of the program's own
-    ray.shutdown()
-    algorithm = config.build()
-    ray.shutdown()
-    ray.init(address="local", include_dashboard=False, log_to_driver=False, num_cpus=1)
-    algorithm.stop()
-    found["own, begun under an algorithm"] = ray.get(ray.remote(lambda: "answered").remote())
+    found["own"] = answer()  # by a Ray of the program's own
     ray.shutdown()
     print(json.dumps(found))
 '''
 
 
-def test_nobody_without_its_token_may_ask_a_private_ray_and_no_file_tells_it(tmp_path: Path) -> None:
+def test_a_private_ray_answers_who_has_its_token_which_is_in_no_file_and_goes_with_it(tmp_path: Path) -> None:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM],
@@ -75,6 +79,8 @@ def test_nobody_without_its_token_may_ask_a_private_ray_and_no_file_tells_it(tmp
     assert found["right"] == "1 node"
     assert "InvalidAuthToken" in found["none"]
     assert "InvalidAuthToken" in found["another"]
+    assert found["new"] is True
+    assert found["kept"] is True
+    assert found["second"] == "answered"
     assert found["left"] is False
     assert found["own"] == "answered"
-    assert found["own, begun under an algorithm"] == "answered"

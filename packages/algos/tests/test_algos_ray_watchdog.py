@@ -75,6 +75,20 @@ def test_the_sweep_kills_what_belongs_to_the_folder_and_spares_whom_it_is_told_t
         assert stranger.poll() is None
 
 
+@pytest.mark.parametrize("before", ["before", None])
+def test_a_variable_is_put_back_unless_somebody_else_has_set_it_meanwhile(
+    monkeypatch: pytest.MonkeyPatch, before: str | None
+) -> None:
+    monkeypatch.delenv("ONE", raising=False)
+    if before is not None:
+        monkeypatch.setenv("ONE", before)
+    for meanwhile, after in (("ours", before), ("the program's", "the program's")):
+        with ray_surroundings.environment(ONE="ours"):
+            assert os.environ["ONE"] == "ours"
+            monkeypatch.setenv("ONE", meanwhile)
+        assert os.environ.get("ONE") == after
+
+
 def test_many_processes_that_do_not_obey_are_ended_as_fast_as_one(tmp_path: Path) -> None:
     with ExitStack() as stack:
         several = [

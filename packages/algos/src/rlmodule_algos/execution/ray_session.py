@@ -1,10 +1,9 @@
 """The connection of this process to Ray. The only file that imports Ray, which needs `rlmodule-algos[ray]`.
 
 By default a Ray of our own is started, which nobody else can reach: all of its sockets are on the
-loopback, it asks its clients for a token that only its own processes have, it has no dashboard and sends no
-usage statistics, its folder is one that only this user can enter, and `RAY_ADDRESS` is not looked at. All
-pools of a process share it, and the last one to close ends it. An existing cluster is joined only where its
-address is given.
+loopback, it asks its clients for a token of its own, it has no dashboard and sends no usage statistics, its
+folder is one that only this user can enter, and `RAY_ADDRESS` is not looked at. All pools of a process share
+it, and the last one to close ends it. An existing cluster is joined only where its address is given.
 """
 
 from __future__ import annotations
@@ -89,6 +88,8 @@ class Session:
                     f"ray_address={session.address!r}; stop() it first"
                 )
             if session is None or not session.alive:
+                if session is not None:
+                    session._drop_token()
                 session = cls.current = cls(address, num_env_runners)
             session._users += 1
             return session
@@ -109,10 +110,15 @@ class Session:
             try:
                 if self._ours and (self.alive or not ray.is_initialized()):
                     shut_down(ray._private.worker, self._store)
-                    _forget_token()
             finally:
-                self._token.close()
+                self._drop_token()
                 self._dismiss_watchdog()
+
+    def _drop_token(self) -> None:
+        """Let the environment be as it was, also where this Ray has died and is still referred to."""
+        self._token.close()
+        if not ray.is_initialized():
+            _forget_token()
 
     def _dismiss_watchdog(self) -> None:
         if self._watchdog is not None and self._watchdog.stdin is not None:
@@ -171,8 +177,9 @@ class Session:
 def _forget_token() -> None:
     """Let Ray look anew for the token that its clients show: it keeps what it found first.
 
-    A private Ray has one of its own, which only its processes know. By default Ray would write one into
-    the user's home, for all to read who may enter there.
+    A private Ray has one of its own, which is in no file, but in the environment of its processes and of this
+    one, and so of what this one starts meanwhile. By default Ray would write one into the user's home, for
+    all to read who may enter there.
     """
     compiled: Any = ray._raylet
     compiled.AuthenticationTokenLoader.instance().reset_cache()

@@ -22,13 +22,17 @@ OBEY_S = 1.0  # to wait for a process that Ray was told to end
 
 @contextmanager
 def environment(**variables: str | None) -> Iterator[None]:
-    """Set environment variables for what is started inside, or let there be none of a name."""
+    """Set environment variables for what is started inside, or let there be none of a name.
+
+    What somebody else sets meanwhile stays.
+    """
     before = {name: os.environ.get(name) for name in variables}
     _set_variables(variables)
     try:
         yield
     finally:
-        _set_variables(before)
+        ours = [name for name, value in variables.items() if os.environ.get(name) == value]
+        _set_variables({name: before[name] for name in ours})
 
 
 def _set_variables(variables: Mapping[str, str | None]) -> None:
