@@ -16,11 +16,13 @@ import numpy as np
 from rlmodule_core.columns import Columns
 from rlmodule_core.distribution import Distribution
 from rlmodule_core.module_config import RLModuleConfig
-from rlmodule_core.module_meta import PUBLIC_FORWARDS, RLModuleMeta
+from rlmodule_core.module_meta import RLModuleMeta
 from rlmodule_core.nest import Nest
+from rlmodule_core.overrides import PUBLIC_FORWARDS
 from rlmodule_core.spaces import spec_from_space
+from rlmodule_core.spec_methods import call_checkers
 from rlmodule_core.state import check_initial_state, flatten_state
-from rlmodule_specs import CallChecker, SpecType
+from rlmodule_specs import SpecType
 
 if TYPE_CHECKING:
     from rlmodule_core.catalog_protocol import CatalogClass
@@ -65,9 +67,10 @@ class RLModule(metaclass=RLModuleMeta):
     def _finish(self) -> None:
         """Run once after the most derived constructor."""
         check_initial_state(self.get_initial_state(), where=f"{type(self).__name__}.get_initial_state")
-        self._check_train = self._call_checker("train")
-        self._check_exploration = self._call_checker("exploration")
-        self._check_inference = self._call_checker("inference")
+        checks = call_checkers(self)
+        self._check_train = checks["train"]
+        self._check_exploration = checks["exploration"]
+        self._check_inference = checks["inference"]
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in PUBLIC_FORWARDS:
@@ -80,17 +83,6 @@ class RLModule(metaclass=RLModuleMeta):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Refuse with TypeError: there is no forward without a phase. (A class may define its own.)"""
         raise TypeError(call_is_refused(type(self).__name__))
-
-    def _call_checker(self, phase: str) -> CallChecker:
-        return CallChecker(
-            getattr(self, f"input_specs_{phase}")(),
-            getattr(self, f"output_specs_{phase}")(),
-            where=f"{type(self).__name__}.forward_{phase}",
-            subject="the batch",
-            result="the output",
-            input_rule=f"input_specs_{phase}()",
-            output_rule=f"output_specs_{phase}()",
-        )
 
     # --- the three phases ---------------------------------------------------------------------
 

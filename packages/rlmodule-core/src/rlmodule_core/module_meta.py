@@ -6,8 +6,7 @@ import abc
 from typing import Any
 
 from rlmodule_core.module_config import RLModuleConfig, as_given
-
-PUBLIC_FORWARDS = ("forward_train", "forward_exploration", "forward_inference")
+from rlmodule_core.overrides import PUBLIC_FORWARDS, misspelled
 
 
 class RLModuleMeta(abc.ABCMeta):
@@ -18,7 +17,8 @@ class RLModuleMeta(abc.ABCMeta):
     ) -> RLModuleMeta:
         """Refuse a class that overrides a public forward, itself or by a mixin: its checks would be lost.
 
-        Only the class that brings a framework in may have forwards of its own.
+        Only the class that brings a framework in may have forwards of its own. Refuse names that are
+        nearly those to override too.
         """
         made = super().__new__(mcs, name, bases, namespace, **kwargs)
         ours = [cls for cls in reversed(made.__mro__) if isinstance(cls, RLModuleMeta)]
@@ -31,6 +31,7 @@ class RLModuleMeta(abc.ABCMeta):
                 f"{name} overrides {', '.join(overridden)}, whose checks would be lost; "
                 f"override {', '.join('_' + forward for forward in overridden)} instead"
             )
+        _refuse_misspelled(made, bases)
         return made
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
@@ -60,6 +61,18 @@ class RLModuleMeta(abc.ABCMeta):
             vars(module)["_given_config"] = given[id(module.config)]
         module._finish()
         return module
+
+
+def _refuse_misspelled(made: type, bases: tuple[type, ...]) -> None:
+    """Raise TypeError that lists the misspelled overrides of a class, itself or by a mixin."""
+    seen = {cls for base in bases if isinstance(base, RLModuleMeta) for cls in base.__mro__}
+    names = [name for cls in made.__mro__ if cls not in seen for name in vars(cls)]
+    if found := misspelled(names):
+        listed = ", ".join(f"{name} (did you mean {meant}?)" for name, meant in found.items())
+        raise TypeError(
+            f"{made.__name__}: RLModule calls no {listed}; write the name that it calls, or give a method of "
+            "your own another name"
+        )
 
 
 def _configs(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[RLModuleConfig]:
