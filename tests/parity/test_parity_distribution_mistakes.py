@@ -109,3 +109,89 @@ def test_logp_of_what_is_no_tensor_says_so(backends: Any, space: Any, squash: bo
                     "tf": "tf.convert_to_tensor(value) makes one",
                 }[backend.name]
             )
+
+
+JOINED = {
+    "numpy": "np.concatenate([mean, log_std], axis=-1)",
+    "torch": "torch.cat([mean, log_std], dim=-1)",
+    "tf": "tf.concat([mean, log_std], axis=-1)",
+}
+BY_NAME: dict[str, tuple[dict[str, Any], str]] = {  # the settings of the others
+    "Categorical": ({}, "start, logits"),
+    "MultiCategorical": ({"sizes": (2, 2)}, "sizes, start, event_shape"),
+    "Bernoulli": ({}, "event_shape"),
+    "Deterministic": ({}, "event_shape"),
+    "MultiDistribution": ({"parts": ()}, "parts"),
+}
+
+
+@pytest.mark.parametrize("kind", ["DiagGaussian", "SquashedGaussian"])
+def test_a_mean_and_a_log_std_apart_are_refused_with_how_to_join_them(backend: Any, kind: str) -> None:
+    mean, name = backend.tensors(np.zeros((4, 2))), backend.cls(kind).__name__
+
+    for behind in ((mean,), (mean, mean)):
+        with pytest.raises(TypeError) as caught:
+            backend.cls(kind)(mean, *behind)
+        assert str(caught.value) == (
+            f"{name}: expected its inputs as the only positional argument, got {1 + len(behind)}; "
+            f"means and log-stds are one tensor here: {name}({JOINED[backend.name]})"
+        )
+    with pytest.raises(TypeError, match=r"got 2; give settings \(.*event_shape\) by name"):
+        backend.cls(kind)(mean, (1,))
+
+
+@pytest.mark.parametrize("kind", BY_NAME)
+def test_a_setting_without_its_name_is_refused_as_it_could_be_a_tensor(backend: Any, kind: str) -> None:
+    needed, names = BY_NAME[kind]
+    logits = backend.tensors(np.zeros((3, 4)))
+
+    for second in (logits, 2, None):
+        with pytest.raises(TypeError) as caught:
+            backend.cls(kind)(logits, second, **needed)
+        assert str(caught.value) == (
+            f"{backend.cls(kind).__name__}: expected its inputs as the only positional argument, got 2; "
+            f"give settings ({names}) by name"
+        )
+
+
+@pytest.mark.parametrize("kind", ["DiagGaussian", "SquashedGaussian", *BY_NAME])
+def test_inputs_that_are_no_tensors_of_the_framework_are_refused_with_how_to_make_them(
+    backend: Any, backends: Any, kind: str
+) -> None:
+    needed = BY_NAME[kind][0] if kind in BY_NAME else {}
+    wanted, made = {
+        "numpy": ("a NumPy array", "np.asarray(inputs)"),
+        "torch": ("a tensor", "torch.as_tensor(inputs, device=module.device)"),
+        "tf": ("a tensor", "tf.convert_to_tensor(inputs)"),
+    }[backend.name]
+    others = [other.tensors(np.zeros((3, 4))) for other in backends.values() if other.name != backend.name]
+
+    for given in (*others, "logits", 1.0, None, object):
+        if given is None and kind == "Categorical":
+            continue  # it asks for its logits then, by either name
+        with pytest.raises(TypeError) as caught:
+            backend.cls(kind)(given, **needed)
+        cls = type(given)
+        named = cls.__name__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__name__}"
+        assert str(caught.value) == (
+            f"{backend.cls(kind).__name__}: expected {wanted}, got {named}; {made} makes one"
+        )
+
+
+def test_a_fixed_value_may_be_a_nest_of_tensors_and_of_nothing_else(backend: Any) -> None:
+    value, made = backend.tensors(np.zeros((3, 2))), backend.cls("Deterministic")
+
+    assert made({"a": value, "b": (value, [value])}).sample().keys() == {"a", "b"}
+    with pytest.raises(TypeError, match=r"Deterministic: expected a .*, got str; .* makes one"):
+        made({"a": value, "b": (value, "left")})
+    with pytest.raises(TypeError, match=r"Categorical: expected a .*, got dict; .* makes one"):
+        backend.cls("Categorical")({"a": value})
+
+
+def test_bounds_in_an_array_are_refused_with_what_to_write(backend: Any) -> None:
+    box, inputs = spaces.Box(-2.0, 2.0, (2,)), backend.tensors(np.zeros((3, 4)))
+
+    with pytest.raises(
+        TypeError, match=r"bounds must be numbers or tuples of numbers, got low=\[-2. -2.\], high"
+    ):
+        backend.cls("SquashedGaussian")(inputs, low=box.low, high=box.high)

@@ -185,7 +185,7 @@ def test_the_same_generator_state_draws_the_same_values() -> None:
 
 def test_with_inputs_keeps_what_the_inputs_leave_open() -> None:
     categorical = NumpyCategorical(np.zeros((1, 2)), start=7).with_inputs(np.array([[0.0, 1.0]]))
-    gaussian = NumpyDiagGaussian(np.zeros((1, 8)), (2, 2)).with_inputs(np.ones((1, 8)))
+    gaussian = NumpyDiagGaussian(np.zeros((1, 8)), event_shape=(2, 2)).with_inputs(np.ones((1, 8)))
 
     assert categorical.to_deterministic().sample().tolist() == [8]
     assert gaussian.sample().shape == (1, 2, 2)
@@ -246,7 +246,7 @@ def test_a_nested_config_may_choose_each_part_by_itself() -> None:
 @pytest.mark.parametrize("bounds", [(1.0, 1.0), (0.0, math.inf), (2.0, (1.0, 3.0))])
 def test_bounds_that_are_none_are_refused(bounds: Any) -> None:
     with pytest.raises(ValueError, match="bounds must be finite, with low below high"):
-        NumpySquashedGaussian(np.zeros((1, 4)), *bounds)
+        NumpySquashedGaussian(np.zeros((1, 4)), low=bounds[0], high=bounds[1])
 
 
 def test_a_numpy_subclass_stays_its_own_numpy_form() -> None:

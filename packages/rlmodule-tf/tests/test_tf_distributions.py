@@ -191,7 +191,7 @@ def test_what_is_no_distribution_is_refused_by_the_name_of_its_class() -> None:
 def test_the_numpy_form_has_the_same_parameters_and_kind() -> None:
     logits = draw(2, 3)
     categorical = TfCategorical(tf.constant(logits), start=4).to_numpy()
-    gaussian = TfDiagGaussian(tf.constant(draw(2, 4)), (2, 1)).to_numpy()
+    gaussian = TfDiagGaussian(tf.constant(draw(2, 4)), event_shape=(2, 1)).to_numpy()
 
     assert isinstance(categorical, NumpyCategorical)
     assert categorical.start == 4

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -44,6 +45,7 @@ class Module(TfRLModule):
 
 
 def module_over(space: Any) -> Module:
+    tf.random.set_seed(0)  # a draw near a bound, mapped back, has another density in float32
     return Module(RLModuleConfig(observation_space=spaces.Box(-1, 1, (5,)), action_space=space))
 
 
@@ -152,3 +154,26 @@ def test_only_the_reparametrised_squashed_draw_carries_a_gradient() -> None:
     assert tape.gradient(plain, inputs) is None
     gradient = np.asarray(tape.gradient(reparametrised, inputs))
     np.testing.assert_allclose(gradient[:, :2], 1 - reparametrised.numpy() ** 2, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_anything_may_stand_in_the_place_of_the_inputs_while_a_structure_is_mapped(name: str) -> None:
+    module = module_over(SPACES[name])
+    given = module.forward_inference({"obs": tf.random.normal([6, 5])})["action_dist"]
+
+    for change in (lambda x: x.numpy(), lambda x: "name", tf.TensorSpec.from_tensor, lambda x: None):
+        mapped = tf.nest.map_structure(change, given)
+        assert type(mapped) is type(given)
+        assert type(mapped.inputs) is type(change(given.inputs))
+        assert mapped.settings() == given.settings()
+    back = tf.nest.map_structure(tf.constant, tf.nest.map_structure(lambda x: x.numpy(), given))
+    np.testing.assert_array_equal(back.entropy(), given.entropy())
+
+
+def test_variables_are_tensors_too_of_keras_as_well() -> None:
+    logits = np.array([[0.0, 5.0, -5.0]], np.float32)
+    plain = TfCategorical(tf.constant(logits)).entropy()
+
+    variables: list[Any] = [tf.Variable(tf.constant(logits)), keras.Variable(logits)]
+    for variable in variables:
+        np.testing.assert_array_equal(TfCategorical(variable).entropy(), plain)

@@ -246,7 +246,8 @@ def test_a_subclass_may_bring_its_own_numpy_form_along_with_its_override() -> No
 def test_with_inputs_keeps_what_the_inputs_leave_open() -> None:
     moved = TorchCategorical(torch.zeros(1, 2), start=7).with_inputs(torch.tensor([[0.0, 1.0]]))
     assert moved.to_deterministic().sample().tolist() == [8]
-    assert TorchDiagGaussian(torch.zeros(1, 8), (2, 2)).with_inputs(torch.ones(1, 8)).sample().shape == (
+    gaussian = TorchDiagGaussian(torch.zeros(1, 8), event_shape=(2, 2))
+    assert gaussian.with_inputs(torch.ones(1, 8)).sample().shape == (
         1,
         2,
         2,

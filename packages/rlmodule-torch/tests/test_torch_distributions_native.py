@@ -90,9 +90,9 @@ def test_a_mode_that_a_native_class_is_given_is_used() -> None:
 FORMS: dict[str, tuple[Any, int]] = {
     "categorical": (TorchCategorical, 3),
     "bits": (TorchBernoulli, 3),
-    "bits of rank 2": (lambda inputs: TorchBernoulli(inputs, (2, 2)), 4),
+    "bits of rank 2": (lambda inputs: TorchBernoulli(inputs, event_shape=(2, 2)), 4),
     "gaussian": (TorchDiagGaussian, 6),
-    "gaussian of rank 0": (lambda inputs: TorchDiagGaussian(inputs, ()), 2),
+    "gaussian of rank 0": (lambda inputs: TorchDiagGaussian(inputs, event_shape=()), 2),
 }
 
 
@@ -123,7 +123,7 @@ def test_a_divergence_that_pytorch_does_not_know_is_refused_by_both_classes() ->
             ):
                 p.kl(q)
     with pytest.raises(TypeError, match="between Categorical and TorchBernoulli; register one with"):
-        native.kl(TorchBernoulli(torch.zeros(2, 1), ()))
+        native.kl(TorchBernoulli(torch.zeros(2, 1), event_shape=()))
     for p, q in (
         (native, TorchCategorical(torch.zeros(2, 1))),
         (TorchCategorical(torch.zeros(2, 1)), native),

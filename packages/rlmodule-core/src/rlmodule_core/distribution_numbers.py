@@ -60,9 +60,22 @@ class AffineMap(NamedTuple):
         return float(logs * size if np.ndim(logs) == 0 else logs.sum())
 
 
-@lru_cache(maxsize=256)
 def affine_map(low: Bound, high: Bound) -> AffineMap:
-    """Return the map onto the bounds. Raises ValueError unless they are finite and in order."""
+    """Return the map onto the bounds. Raises ValueError unless they are finite and in order.
+
+    Raises TypeError for an array of bounds: settings are compared, and kept with the graphs of a framework.
+    """
+    try:
+        return _affine_map(low, high)
+    except TypeError:
+        raise TypeError(
+            f"bounds must be numbers or tuples of numbers, got low={low}, high={high}; write "
+            "tuple(space.low.ravel().tolist()), or make the distribution with from_inputs(inputs, space)"
+        ) from None
+
+
+@lru_cache(maxsize=256)
+def _affine_map(low: Bound, high: Bound) -> AffineMap:
     lows, highs = np.asarray(low, np.float64), np.asarray(high, np.float64)
     if not (np.isfinite(lows).all() and np.isfinite(highs).all() and (lows < highs).all()):
         raise ValueError(f"bounds must be finite, with low below high, got low={low}, high={high}")

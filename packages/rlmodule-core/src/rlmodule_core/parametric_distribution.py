@@ -7,12 +7,13 @@ settings, which are static: numbers, and tuples of them, that come from the spac
 from __future__ import annotations
 
 import abc
+import inspect
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from operator import add
-from typing import Any, ClassVar, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, Never, Self, TypeVar
 
 import gymnasium as gym
 
@@ -98,6 +99,11 @@ class ParametricDistribution(Distribution[Tensor]):
 
     kind: ClassVar[DistributionKind]
 
+    _tensor: ClassVar[type]
+    _wanted: ClassVar[str] = "a tensor"
+    _made: ClassVar[str]  # the code that makes tensors: of what, and where
+    _joined: ClassVar[str]  # the code that makes one tensor of means and log-stds
+
     @classmethod
     def from_inputs(cls, inputs: Tensor, space: gym.Space[Any] | None = None) -> Self:
         """Make one from its flat parameters; without a space the settings have their defaults.
@@ -132,6 +138,41 @@ class ParametricDistribution(Distribution[Tensor]):
         if own != theirs and None not in (own, theirs):
             raise ValueError(f"kl: both must be over the same values, got {own} and {theirs} inputs for one")
 
+    @classmethod
+    def _is_tensor(cls, value: object) -> bool:
+        return isinstance(value, cls._tensor)
+
+    @classmethod
+    def _no_tensors(cls, inputs: Nest) -> list[object]:
+        """Return what is no tensor of the inputs, which are a nest of them only where they are the value."""
+        each = leaves(inputs) if cls.kind == "Deterministic" else [inputs]
+        return [value for value in each if not cls._is_tensor(value)]
+
+    def _require_alone(self, inputs: Nest, more: tuple[object, ...]) -> None:
+        """Raise TypeError unless the inputs are tensors, with nothing behind them."""
+        name = type(self).__name__
+        if wrong := self._no_tensors(inputs):
+            made = self._made.format("inputs", "module")
+            raise TypeError(f"{name}: expected {self._wanted}, got {_class_of(wrong[0])}; {made} makes one")
+        if not more:
+            return
+        if self.kind.endswith("Gaussian") and self._is_tensor(more[0]):
+            instead = f"means and log-stds are one tensor here: {name}({self._joined})"
+        else:
+            taken = inspect.signature(type(self)).parameters.values()
+            settings = ", ".join(one.name for one in taken if one.kind is one.KEYWORD_ONLY)
+            instead = f"give settings ({settings}) by name"
+        raise TypeError(
+            f"{name}: expected its inputs as the only positional argument, got {1 + len(more)}; {instead}"
+        )
+
+    def _no_tensor(self, value: object) -> TypeError:
+        """The error for a value that is no tensor."""
+        made = self._made.format("value", "distribution.inputs")
+        return TypeError(
+            f"{type(self).__name__}.logp: expected a tensor, got {_class_of(value)}; {made} makes one"
+        )
+
     def _no_class(self, dtype: object) -> ValueError:
         """The error for values that are no whole numbers by their dtype: they would be cut off."""
         return ValueError(
@@ -154,7 +195,9 @@ class MultiDistribution(ParametricDistribution[Tensor]):
 
     kind = "MultiDistribution"
 
-    def __init__(self, inputs: Tensor, parts: Nest) -> None:
+    def __init__(self, inputs: Tensor, *more: Never, parts: Nest) -> None:
+        if more or not isinstance(inputs, self._tensor):
+            self._require_alone(inputs, more)
         self.inputs = inputs
         self.parts = parts  # a nest of DistributionMakers
 
@@ -235,6 +278,12 @@ class MultiDistribution(ParametricDistribution[Tensor]):
 def _sum(terms: list[Tensor]) -> Tensor:
     total: Tensor = reduce(add, terms)
     return total
+
+
+def _class_of(value: object) -> str:
+    """Return the name of its class, with the module of what is not built in."""
+    cls = type(value)
+    return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
 
 
 def _listed(shape: Any) -> list[int | None]:

@@ -17,6 +17,15 @@ class NumpyDistribution(ParametricDistribution[Array]):
 
     framework = "numpy"
 
+    _tensor = np.ndarray
+    _wanted = "a NumPy array"
+    _made = "np.asarray({0})"
+    _joined = "np.concatenate([mean, log_std], axis=-1)"
+
+    @classmethod
+    def _is_tensor(cls, value: object) -> bool:
+        return isinstance(value, (np.ndarray, np.generic))  # a scalar is an array of no axis
+
     def sample(self, rng: np.random.Generator | None = None) -> Array:
         """Draw one value for each batch entry, from `rng` or from fresh entropy."""
         return self._sample(np.random.default_rng() if rng is None else rng)

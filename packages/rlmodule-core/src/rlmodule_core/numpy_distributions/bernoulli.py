@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Self
+from typing import Any, Never, Self
 
 import numpy as np
 
@@ -17,7 +17,9 @@ class NumpyBernoulli(NumpyDistribution):
 
     kind = "Bernoulli"
 
-    def __init__(self, inputs: Array, event_shape: tuple[int, ...] | None = None) -> None:
+    def __init__(self, inputs: Array, *more: Never, event_shape: tuple[int, ...] | None = None) -> None:
+        if more or not isinstance(inputs, np.ndarray):
+            self._require_alone(inputs, more)
         self.inputs = inputs
         if event_shape is not None:
             require_inputs(type(self), inputs, math.prod(event_shape))

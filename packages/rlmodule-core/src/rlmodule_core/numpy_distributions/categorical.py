@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, Never, Self
 
 import numpy as np
 
@@ -51,8 +51,13 @@ class NumpyCategorical(_Classes):
 
     kind = "Categorical"
 
-    def __init__(self, inputs: Array | None = None, start: int = 0, *, logits: Array | None = None) -> None:
-        self.inputs: Array = logits_of(type(self), inputs, logits)
+    def __init__(
+        self, inputs: Array | None = None, *more: Never, start: int = 0, logits: Array | None = None
+    ) -> None:
+        given = logits_of(type(self), inputs, logits)
+        if more or not isinstance(given, np.ndarray):
+            self._require_alone(given, more)
+        self.inputs = given
         self.start = start
 
     def settings(self) -> dict[str, Any]:
@@ -114,12 +119,15 @@ class NumpyMultiCategorical(_Classes):
     def __init__(
         self,
         inputs: Array,
+        *more: Never,
         sizes: tuple[int, ...],
         start: tuple[int, ...] | None = None,
         event_shape: tuple[int, ...] | None = None,
     ) -> None:
-        require_inputs(type(self), inputs, sum(sizes))
+        if more or not isinstance(inputs, np.ndarray):
+            self._require_alone(inputs, more)
         self.inputs = inputs
+        require_inputs(type(self), inputs, sum(sizes))
         self.sizes = sizes
         self.start = (0,) * len(sizes) if start is None else start
         self.event_shape = (len(sizes),) if event_shape is None else event_shape

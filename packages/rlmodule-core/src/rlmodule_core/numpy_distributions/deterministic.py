@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Self
+from typing import Any, Never, Self
 
 import numpy as np
 
@@ -17,10 +17,12 @@ class NumpyDeterministic(NumpyDistribution):
 
     kind = "Deterministic"
 
-    def __init__(self, inputs: Nest, event_shape: tuple[int, ...] | None = None) -> None:
+    def __init__(self, inputs: Nest, *more: Never, event_shape: tuple[int, ...] | None = None) -> None:
+        if more or not isinstance(inputs, np.ndarray):
+            self._require_alone(inputs, more)
+        self.inputs = inputs
         if event_shape is not None:
             require_inputs(type(self), inputs, math.prod(event_shape))
-        self.inputs = inputs
         self.event_shape = event_shape
 
     def settings(self) -> dict[str, Any]:
@@ -29,7 +31,7 @@ class NumpyDeterministic(NumpyDistribution):
 
     def with_inputs(self, inputs: Nest) -> Self:
         """Return the distribution that is always `inputs`."""
-        return type(self)(inputs, self.event_shape)
+        return type(self)(inputs, event_shape=self.event_shape)
 
     def _sample(self, rng: np.random.Generator) -> Nest:
         return map_nest(self._shaped, self.inputs)

@@ -6,7 +6,7 @@ Sources: Haarnoja et al. 2018, https://arxiv.org/abs/1801.01290, appendix C (the
 from __future__ import annotations
 
 import math
-from typing import Any, Self
+from typing import Any, Never, Self
 
 import numpy as np
 
@@ -19,7 +19,9 @@ from rlmodule_core.parametric_distribution import halved_event_shape
 class _NumpyGaussian(NumpyDistribution):
     """Means and log-stds, and what does not depend on whether they are squashed."""
 
-    def __init__(self, inputs: Array, event_shape: tuple[int, ...] | None = None) -> None:
+    def __init__(self, inputs: Array, *more: Never, event_shape: tuple[int, ...] | None = None) -> None:
+        if more or not isinstance(inputs, np.ndarray):
+            self._require_alone(inputs, more)
         self.inputs = inputs
         self.event_shape = halved_event_shape(type(self), inputs, event_shape)
         half = inputs.shape[-1] // 2
@@ -99,11 +101,12 @@ class NumpySquashedGaussian(_NumpyGaussian):
     def __init__(
         self,
         inputs: Array,
+        *more: Never,
         low: Bound = -1.0,
         high: Bound = 1.0,
         event_shape: tuple[int, ...] | None = None,
     ) -> None:
-        super().__init__(inputs, event_shape)
+        super().__init__(inputs, *more, event_shape=event_shape)
         self.low, self.high = low, high
         self._map = affine_map(low, high)
 

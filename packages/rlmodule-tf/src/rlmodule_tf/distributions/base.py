@@ -11,6 +11,9 @@ import tensorflow as tf
 from rlmodule_core import Distribution
 from rlmodule_core.parametric_distribution import ParametricDistribution
 
+_ANYTHING: Any = object()
+"""In a constructor's place of a tensor while `tf.nest` puts what it likes there: a name, a spec, an array."""
+
 
 class TfDistribution(Distribution[tf.Tensor]):
     """Base of all distributions over TensorFlow tensors."""
@@ -25,31 +28,31 @@ class TfParametric(TfDistribution, ParametricDistribution[tf.Tensor]):
     settings as static data. (A SavedModel cannot hold one: return its `inputs` there.)
     """
 
+    _tensor = tf.Tensor
+    _made = "tf.convert_to_tensor({0})"
+    _joined = "tf.concat([mean, log_std], axis=-1)"
+
     @classmethod
     @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]  # it would complain aloud
     def from_inputs(cls, inputs: tf.Tensor, space: gym.Space[Any] | None = None) -> Self:
         """See `ParametricDistribution.from_inputs`."""
         return super().from_inputs(inputs, space)
 
-    def _no_tensor(self, value: object) -> TypeError:
-        """The error for a value that is no tensor."""
-        return TypeError(
-            f"{type(self).__name__}.logp: expected a tensor, got {class_name(value)}; "
-            "tf.convert_to_tensor(value) makes one"
-        )
+    @classmethod
+    def _is_tensor(cls, value: object) -> bool:
+        return tf.is_tensor(value) or hasattr(value, "__tf_tensor__") or value is _ANYTHING
 
     def __tf_flatten__(self) -> tuple[dict[str, Any], tuple[Any]]:
         return self.settings(), (self.inputs,)
 
     @classmethod
     def __tf_unflatten__(cls, metadata: dict[str, Any], components: tuple[Any]) -> Self:
-        return cls(components[0], **metadata)  # type: ignore[call-arg]  # as every class below takes them
-
-
-def class_name(value: object) -> str:
-    """Return the name of its class, with the module of what is not built in."""
-    cls = type(value)
-    return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
+        inputs = components[0]
+        if not cls._no_tensors(inputs):
+            return cls(inputs, **metadata)  # type: ignore[call-arg]  # as every class below takes them
+        made = cls(_ANYTHING, **metadata)  # type: ignore[call-arg]
+        made.inputs = inputs
+        return made
 
 
 def _require_shape(value: Any, shape: Any, owner: TfParametric) -> None:

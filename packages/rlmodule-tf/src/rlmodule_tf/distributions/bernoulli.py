@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Self
+from typing import Any, Never, Self
 
 import tensorflow as tf
 
@@ -19,7 +19,9 @@ class TfBernoulli(TfParametric):
 
     kind = "Bernoulli"
 
-    def __init__(self, inputs: tf.Tensor, event_shape: tuple[int, ...] | None = None) -> None:
+    def __init__(self, inputs: tf.Tensor, *more: Never, event_shape: tuple[int, ...] | None = None) -> None:
+        if more or not isinstance(inputs, tf.Tensor):
+            self._require_alone(inputs, more)
         self.inputs = inputs
         if event_shape is not None:
             require_inputs(type(self), inputs, math.prod(event_shape))
@@ -32,7 +34,7 @@ class TfBernoulli(TfParametric):
 
     def to_numpy(self) -> NumpyBernoulli | None:
         """Return the same distribution over NumPy arrays."""
-        return NumpyBernoulli(as_array(self.inputs), self.event_shape)
+        return NumpyBernoulli(as_array(self.inputs), event_shape=self.event_shape)
 
     def sample(self) -> tf.Tensor:
         """Draw int8 values, `[*batch, *event]`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Self
+from typing import Any, Never, Self
 
 import tensorflow as tf
 
@@ -40,9 +40,12 @@ class TfCategorical(TfParametric):
     kind = "Categorical"
 
     def __init__(
-        self, inputs: tf.Tensor | None = None, start: int = 0, *, logits: tf.Tensor | None = None
+        self, inputs: tf.Tensor | None = None, *more: Never, start: int = 0, logits: tf.Tensor | None = None
     ) -> None:
-        self.inputs: tf.Tensor = logits_of(type(self), inputs, logits)
+        given = logits_of(type(self), inputs, logits)
+        if more or not isinstance(given, tf.Tensor):
+            self._require_alone(given, more)
+        self.inputs = given
         self.start = start
 
     def settings(self) -> dict[str, Any]:
@@ -51,7 +54,7 @@ class TfCategorical(TfParametric):
 
     def to_numpy(self) -> NumpyCategorical | None:
         """Return the same distribution over NumPy arrays."""
-        return NumpyCategorical(as_array(self.inputs), self.start)
+        return NumpyCategorical(as_array(self.inputs), start=self.start)
 
     def sample(self) -> tf.Tensor:
         """Draw int64 values, `[*batch]`."""
@@ -106,12 +109,15 @@ class TfMultiCategorical(TfParametric):
     def __init__(
         self,
         inputs: tf.Tensor,
+        *more: Never,
         sizes: tuple[int, ...],
         start: tuple[int, ...] | None = None,
         event_shape: tuple[int, ...] | None = None,
     ) -> None:
-        require_inputs(type(self), inputs, sum(sizes))
+        if more or not isinstance(inputs, tf.Tensor):
+            self._require_alone(inputs, more)
         self.inputs = inputs
+        require_inputs(type(self), inputs, sum(sizes))
         self.sizes = sizes
         self.start = (0,) * len(sizes) if start is None else start
         self.event_shape = (len(sizes),) if event_shape is None else event_shape

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Self
+from typing import Any, Never, Self
 
 import tensorflow as tf
 
@@ -19,10 +19,12 @@ class TfDeterministic(TfParametric):
 
     kind = "Deterministic"
 
-    def __init__(self, inputs: Nest, event_shape: tuple[int, ...] | None = None) -> None:
+    def __init__(self, inputs: Nest, *more: Never, event_shape: tuple[int, ...] | None = None) -> None:
+        if more or not isinstance(inputs, tf.Tensor):
+            self._require_alone(inputs, more)
+        self.inputs = inputs
         if event_shape is not None:
             require_inputs(type(self), inputs, math.prod(event_shape))
-        self.inputs = inputs
         self.event_shape = event_shape
 
     def settings(self) -> dict[str, Any]:
@@ -31,11 +33,11 @@ class TfDeterministic(TfParametric):
 
     def with_inputs(self, inputs: Nest) -> Self:
         """Return the distribution that is always `inputs`."""
-        return type(self)(inputs, self.event_shape)
+        return type(self)(inputs, event_shape=self.event_shape)
 
     def to_numpy(self) -> NumpyDistribution | None:
         """Return the same distribution over NumPy arrays."""
-        return NumpyDeterministic(map_nest(as_array, self.inputs), self.event_shape)
+        return NumpyDeterministic(map_nest(as_array, self.inputs), event_shape=self.event_shape)
 
     def sample(self) -> Nest:
         """Return the value."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, Never, Self
 
 import tensorflow as tf
 
@@ -22,7 +22,9 @@ from rlmodule_tf.distributions.deterministic import TfDeterministic
 class _TfGaussian(TfParametric):
     """Means and log-stds, and what does not depend on whether they are squashed."""
 
-    def __init__(self, inputs: tf.Tensor, event_shape: tuple[int, ...] | None = None) -> None:
+    def __init__(self, inputs: tf.Tensor, *more: Never, event_shape: tuple[int, ...] | None = None) -> None:
+        if more or not isinstance(inputs, tf.Tensor):
+            self._require_alone(inputs, more)
         self.inputs = inputs
         self.event_shape = halved_event_shape(type(self), inputs, event_shape)
 
@@ -81,7 +83,7 @@ class TfDiagGaussian(_TfGaussian):
 
     def to_numpy(self) -> NumpyDiagGaussian | None:
         """Return the same distribution over NumPy arrays."""
-        return NumpyDiagGaussian(as_array(self.inputs), self.event_shape)
+        return NumpyDiagGaussian(as_array(self.inputs), event_shape=self.event_shape)
 
     def sample(self) -> tf.Tensor:
         """Draw values without gradient, `[*batch, *event]`."""
@@ -116,11 +118,12 @@ class TfSquashedGaussian(_TfGaussian):
     def __init__(
         self,
         inputs: tf.Tensor,
+        *more: Never,
         low: Bound = -1.0,
         high: Bound = 1.0,
         event_shape: tuple[int, ...] | None = None,
     ) -> None:
-        super().__init__(inputs, event_shape)
+        super().__init__(inputs, *more, event_shape=event_shape)
         self.low, self.high = low, high
         self._map = affine_map(low, high)
         self._drawn: tuple[tf.Tensor, tf.Tensor] | None = None  # what rsample gave last, and its u

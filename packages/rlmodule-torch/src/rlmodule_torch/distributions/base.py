@@ -24,12 +24,9 @@ class TorchDistribution(Distribution[Tensor]):
 class TorchParametric(TorchDistribution, ParametricDistribution[Tensor]):
     """Base of those that are flat inputs and settings."""
 
-    def _no_tensor(self, value: object) -> TypeError:
-        """The error for a value that is no tensor."""
-        return TypeError(
-            f"{type(self).__name__}.logp: expected a tensor, got {class_name(value)}; "
-            "torch.as_tensor(value, device=distribution.inputs.device) makes one"
-        )
+    _tensor = Tensor
+    _made = "torch.as_tensor({0}, device={1}.device)"
+    _joined = "torch.cat([mean, log_std], dim=-1)"
 
 
 def _native_kl(one: TorchDistribution, other: object) -> Tensor:
@@ -57,12 +54,6 @@ def _native_kl(one: TorchDistribution, other: object) -> Tensor:
             "torch.distributions.register_kl"
         ) from None
     return divergence
-
-
-def class_name(value: object) -> str:
-    """Return the name of its class, with the module of what is not built in."""
-    cls = type(value)
-    return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
 
 
 def _named(distribution: object) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Self
+from typing import Any, Never, Self
 
 import torch
 import torch.distributions as td
@@ -22,7 +22,9 @@ class TorchBernoulli(TorchParametric):
 
     kind = "Bernoulli"
 
-    def __init__(self, inputs: Tensor, event_shape: tuple[int, ...] | None = None) -> None:
+    def __init__(self, inputs: Tensor, *more: Never, event_shape: tuple[int, ...] | None = None) -> None:
+        if more or not isinstance(inputs, Tensor):
+            self._require_alone(inputs, more)
         self.inputs = inputs
         if event_shape is not None:
             require_inputs(type(self), inputs, math.prod(event_shape))
@@ -34,7 +36,7 @@ class TorchBernoulli(TorchParametric):
 
     def to_numpy(self) -> NumpyBernoulli | None:
         """Return the same distribution over NumPy arrays."""
-        return NumpyBernoulli(as_array(self.inputs), self.event_shape)
+        return NumpyBernoulli(as_array(self.inputs), event_shape=self.event_shape)
 
     def native_form(self) -> td.Distribution:
         """Return independent `torch.distributions.Bernoulli`s."""

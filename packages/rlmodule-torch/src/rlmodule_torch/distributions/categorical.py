@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, Never, Self
 
 import torch
 import torch.distributions as td
@@ -42,8 +42,13 @@ class TorchCategorical(TorchParametric):
 
     kind = "Categorical"
 
-    def __init__(self, inputs: Tensor | None = None, start: int = 0, *, logits: Tensor | None = None) -> None:
-        self.inputs: Tensor = logits_of(type(self), inputs, logits)
+    def __init__(
+        self, inputs: Tensor | None = None, *more: Never, start: int = 0, logits: Tensor | None = None
+    ) -> None:
+        given = logits_of(type(self), inputs, logits)
+        if more or not isinstance(given, Tensor):
+            self._require_alone(given, more)
+        self.inputs = given
         self.start = start
 
     def settings(self) -> dict[str, Any]:
@@ -52,7 +57,7 @@ class TorchCategorical(TorchParametric):
 
     def to_numpy(self) -> NumpyCategorical | None:
         """Return the same distribution over NumPy arrays."""
-        return NumpyCategorical(as_array(self.inputs), self.start)
+        return NumpyCategorical(as_array(self.inputs), start=self.start)
 
     def native_form(self) -> td.Distribution | None:
         """Return `torch.distributions.Categorical`, whose values start at 0; None if these do not."""
@@ -117,12 +122,15 @@ class TorchMultiCategorical(TorchParametric):
     def __init__(
         self,
         inputs: Tensor,
+        *more: Never,
         sizes: tuple[int, ...],
         start: tuple[int, ...] | None = None,
         event_shape: tuple[int, ...] | None = None,
     ) -> None:
-        require_inputs(type(self), inputs, sum(sizes))
+        if more or not isinstance(inputs, Tensor):
+            self._require_alone(inputs, more)
         self.inputs = inputs
+        require_inputs(type(self), inputs, sum(sizes))
         self.sizes = sizes
         self.start = (0,) * len(sizes) if start is None else start
         self.event_shape = (len(sizes),) if event_shape is None else event_shape

@@ -5,7 +5,7 @@ Sources: Haarnoja et al. 2018, https://arxiv.org/abs/1801.01290, appendix C (the
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, Never, Self
 
 import torch
 import torch.distributions as td
@@ -23,7 +23,9 @@ from rlmodule_torch.distributions.deterministic import TorchDeterministic
 class _TorchGaussian(TorchParametric):
     """Means and log-stds, and what does not depend on whether they are squashed."""
 
-    def __init__(self, inputs: Tensor, event_shape: tuple[int, ...] | None = None) -> None:
+    def __init__(self, inputs: Tensor, *more: Never, event_shape: tuple[int, ...] | None = None) -> None:
+        if more or not isinstance(inputs, Tensor):
+            self._require_alone(inputs, more)
         self.inputs = inputs
         self.event_shape = halved_event_shape(type(self), inputs, event_shape)
         self.mean, self.log_std = inputs.chunk(2, dim=-1)
@@ -74,7 +76,7 @@ class TorchDiagGaussian(_TorchGaussian):
 
     def to_numpy(self) -> NumpyDiagGaussian | None:
         """Return the same distribution over NumPy arrays."""
-        return NumpyDiagGaussian(as_array(self.inputs), self.event_shape)
+        return NumpyDiagGaussian(as_array(self.inputs), event_shape=self.event_shape)
 
     def native_form(self) -> td.Distribution:
         """Return independent `torch.distributions.Normal`s."""
@@ -113,11 +115,12 @@ class TorchSquashedGaussian(_TorchGaussian):
     def __init__(
         self,
         inputs: Tensor,
+        *more: Never,
         low: Bound = -1.0,
         high: Bound = 1.0,
         event_shape: tuple[int, ...] | None = None,
     ) -> None:
-        super().__init__(inputs, event_shape)
+        super().__init__(inputs, *more, event_shape=event_shape)
         self.low, self.high = low, high
         self._map = affine_map(low, high)
         self._drawn: tuple[Tensor, Tensor] | None = None  # what rsample gave last, and its u

@@ -30,7 +30,7 @@ class TorchMultiDistribution(MultiDistribution[Tensor], TorchParametric):
     def to_numpy(self) -> NumpyMultiDistribution | None:
         """Return the same distribution over NumPy arrays, or None if a part has no such form."""
         parts = self._numpy_parts()
-        return None if parts is None else NumpyMultiDistribution(as_array(self.inputs), parts)
+        return None if parts is None else NumpyMultiDistribution(as_array(self.inputs), parts=parts)
 
     def to_deterministic(self) -> TorchDeterministic:
         """Return the mode of each part."""
