@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -185,6 +187,60 @@ def test_a_wrong_argument_is_a_value_error_that_says_what_to_pass(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda: RLModuleConfig(obs_space=BOX, action_spaces=TWO, x=1),  # type: ignore[call-arg]
+            "RLModuleConfig: no argument 'obs_space', did you mean 'observation_space'?; no argument "
+            "'action_spaces', did you mean 'action_space'?; no argument 'x'; the arguments, each by its "
+            "name, are observation_space, action_space, model_config_dict, catalog_class",
+        ),
+        (
+            lambda: SingleAgentRLModuleSpec(Mine, module_clas=Mine),  # type: ignore[call-arg]
+            "SingleAgentRLModuleSpec: no argument 'module_clas', did you mean 'module_class'?; 1 "
+            "without a name; the arguments, each by its name, are module_class, observation_space, "
+            "action_space, model_config_dict, catalog_class",
+        ),
+        (
+            lambda: MultiAgentRLModuleSpec({"a": recipe()}),  # type: ignore[arg-type, call-arg]
+            "MultiAgentRLModuleSpec: 1 without a name; the arguments, each by its name, are "
+            "marl_module_class, module_specs",
+        ),
+        (
+            lambda: MultiAgentRLModuleConfig(module={"a": recipe()}),  # type: ignore[call-arg]
+            "MultiAgentRLModuleConfig: no argument 'module', did you mean 'modules'?; the "
+            "arguments, each by its name, are modules",
+        ),
+    ],
+)
+def test_an_argument_of_a_recipe_that_is_misnamed_or_has_no_name_is_told_the_names(
+    make: Callable[[], Any], message: str
+) -> None:
+    with pytest.raises(TypeError) as caught:
+        make()
+
+    assert str(caught.value) == message
+
+
+def test_a_config_of_ones_own_may_have_a_constructor_with_other_arguments() -> None:
+    class Sized(RLModuleConfig):
+        def __init__(self, size: int, **spaces: Any) -> None:
+            super().__init__(**spaces)
+            self.size = size
+
+    @dataclass(kw_only=True)
+    class Wide(RLModuleConfig):
+        width: int = 1
+
+    assert Sized(3, action_space=TWO).size == 3
+    with pytest.raises(TypeError, match=r"missing 1 required positional argument: 'size'"):
+        Sized(spaces=BOX)  # type: ignore[call-arg]
+    assert copy.copy(Wide(width=2, action_space=TWO)).width == 2
+    with pytest.raises(TypeError, match=r"Wide: .*'widht', did you mean 'width'\?; .* catalog_class, width$"):
+        Wide(widht=2)  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize("directory", [None, 3, b"run", "", "a\0b"])

@@ -11,6 +11,7 @@ import gymnasium as gym
 
 from rlmodule_core.class_names import class_name, resolve_class
 from rlmodule_core.json_values import Json, from_json, to_json
+from rlmodule_core.named_arguments import NamedArguments
 from rlmodule_core.spaces import space_from_dict, space_to_dict, with_plain_sizes
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ SPACES = ("observation_space", "action_space")
 
 
 @dataclass(kw_only=True)
-class RLModuleConfig:
+class RLModuleConfig(NamedArguments):
     """The one argument of an RLModule's constructor.
 
     Raises ValueError for a space that is none, settings that are no mapping, and a catalog that is no class.

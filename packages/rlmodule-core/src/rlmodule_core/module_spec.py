@@ -18,6 +18,7 @@ from rlmodule_core.module_config import (
     given_config,
     wrong_kinds,
 )
+from rlmodule_core.named_arguments import NamedArguments
 from rlmodule_core.spaces import with_plain_sizes
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(kw_only=True)
-class SingleAgentRLModuleSpec:
+class SingleAgentRLModuleSpec(NamedArguments):
     """A recipe; what is None is filled in by whoever knows better (the algorithm, the environment)."""
 
     module_class: type[RLModule] | None = None

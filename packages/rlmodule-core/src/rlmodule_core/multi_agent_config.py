@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from rlmodule_core.module import RLModule
 from rlmodule_core.module_spec import SingleAgentRLModuleSpec
+from rlmodule_core.named_arguments import NamedArguments
 from rlmodule_specs import SpecError
 
 OWN = "__own__"
@@ -14,7 +15,7 @@ OWN = "__own__"
 
 
 @dataclass(kw_only=True)
-class MultiAgentRLModuleConfig:
+class MultiAgentRLModuleConfig(NamedArguments):
     """The recipes of all modules, by id. Raises ValueError for anything else than recipes by id."""
 
     modules: dict[str, SingleAgentRLModuleSpec] = field(default_factory=dict)

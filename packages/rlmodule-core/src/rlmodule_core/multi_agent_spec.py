@@ -9,10 +9,11 @@ from typing import Any, Self, TypeAlias
 from rlmodule_core.module_spec import SingleAgentRLModuleSpec
 from rlmodule_core.multi_agent import MultiAgentRLModule
 from rlmodule_core.multi_agent_config import MultiAgentRLModuleConfig, require_recipes
+from rlmodule_core.named_arguments import NamedArguments
 
 
 @dataclass(kw_only=True)
-class MultiAgentRLModuleSpec:
+class MultiAgentRLModuleSpec(NamedArguments):
     """A recipe for each id, or one template for every id that the environment or the policies name."""
 
     marl_module_class: type[MultiAgentRLModule] = MultiAgentRLModule
