@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,14 @@ import pytest
 import tensorflow as tf
 from gymnasium import spaces
 
-from rlmodule_core import RLModuleConfig
-from rlmodule_tf import TfCategorical, TfDeterministic, TfRLModule
+from rlmodule_core import RLModuleConfig, distribution_config
+from rlmodule_tf import (
+    TfCategorical,
+    TfDeterministic,
+    TfDiagGaussian,
+    TfMultiCategorical,
+    TfRLModule,
+)
 from rlmodule_tf.bc_module import DiscreteBCTfModule
 from rlmodule_tf.testing import TfRLModuleConformance
 
@@ -174,6 +181,159 @@ def test_the_suite_fails_in_words_for_a_module_that_breaks_a_promise_of_tensorfl
         getattr(Suite(), test)()
 
 
+class Policy(TfRLModule):
+    """Acts with any distribution, of so many inputs."""
+
+    def __init__(self, config: RLModuleConfig, inputs: int, make: Any) -> None:
+        super().__init__(config)
+        self.layer, self.make = tf.keras.layers.Dense(inputs), make
+
+    def _forward_exploration(self, batch: Any) -> dict[str, Any]:
+        return {"action_dist": self.make(self.layer(batch["obs"]))}
+
+    _forward_inference = _forward_exploration
+
+
+def require_actions(space: spaces.Space[Any], inputs: int, make: Any) -> None:
+    class Suite(TfRLModuleConformance):
+        def make_module(self) -> TfRLModule:
+            return Policy(replace(CONFIG, action_space=space), inputs, make)
+
+    Suite().test_acting_gives_an_action_distribution()
+
+
+class Foreign:
+    """A categorical of another library, by logits or by probabilities, as TensorFlow Probability has it."""
+
+    def __init__(self, logits: Any = None, probs: Any = None) -> None:
+        self.logits, self.probs = logits, probs
+        self._log = tf.math.log(probs) if logits is None else logits
+
+    def sample(self) -> Any:
+        shape = tf.shape(self._log)
+        flat = tf.random.categorical(tf.reshape(self._log, [-1, shape[-1]]), 1, dtype=tf.int32)
+        return tf.reshape(flat, shape[:-1])
+
+    def log_prob(self, value: Any) -> Any:
+        return -tf.nn.sparse_softmax_cross_entropy_with_logits(labels=value, logits=self._log)
+
+    def entropy(self) -> Any:
+        raise NotImplementedError
+
+    def mode(self) -> Any:
+        return tf.argmax(self._log, axis=-1, output_type=tf.int32)
+
+
+class Independent:
+    """Components side by side, as the same library wraps them."""
+
+    def __init__(self, distribution: Any) -> None:
+        self.distribution = distribution
+        self.sample, self.mode = distribution.sample, distribution.mode
+        self.entropy = distribution.entropy
+
+    def log_prob(self, value: Any) -> Any:
+        return tf.reduce_sum(self.distribution.log_prob(value), axis=-1)
+
+
+class Bits(Foreign):
+    """Its logits have the shape of a value: they number no classes."""
+
+    def sample(self) -> Any:
+        return tf.cast(tf.random.uniform(tf.shape(self.logits)) < tf.sigmoid(self.logits), tf.int32)
+
+    def log_prob(self, value: Any) -> Any:
+        return -tf.nn.sigmoid_cross_entropy_with_logits(tf.cast(value, tf.float32), self.logits)
+
+    def mode(self) -> Any:
+        return tf.cast(self.logits > 0, tf.int32)
+
+
+def classes(logits: Any) -> Independent:
+    """Two components of three classes each."""
+    return Independent(Foreign(tf.reshape(logits, [-1, 2, 3])))
+
+
+def padded(logits: Any) -> Independent:
+    """The same, of which the first has two classes."""
+    return classes(logits + tf.constant([0.0, 0.0, -1e9, 0.0, 0.0, 0.0]))
+
+
+PAIR = spaces.Dict({"a": spaces.Discrete(2), "b": spaces.Discrete(3)})
+PLANE = spaces.Box(-1, 1, (2,))
+
+
+@pytest.mark.parametrize(
+    ("space", "inputs", "make"),
+    [
+        (spaces.Discrete(3, start=2), 3, lambda logits: TfCategorical(logits, start=2)),
+        (spaces.Discrete(3), 3, Foreign),
+        (spaces.Discrete(3), 3, lambda logits: Foreign(probs=tf.nn.softmax(logits))),
+        (spaces.MultiDiscrete([3, 3]), 6, classes),
+        (spaces.MultiDiscrete([2, 3]), 6, padded),
+        (spaces.MultiBinary(3), 3, lambda logits: Independent(Bits(logits))),
+        (PAIR, 5, distribution_config(PAIR).build("tf")),
+    ],
+)
+def test_distributions_over_the_action_space_are_accepted_ours_and_foreign(
+    space: Any, inputs: int, make: Any
+) -> None:
+    require_actions(space, inputs, make)
+
+
+@pytest.mark.parametrize(
+    ("space", "inputs", "make", "words"),
+    [
+        (spaces.Discrete(3), 4, TfCategorical, "logits of 3 classes from 0, .* got logits of 4 from 0"),
+        (spaces.Discrete(3), 2, TfCategorical, "logits of 3 classes from 0, .* got logits of 2 from 0"),
+        (PLANE, 6, TfDiagGaussian, r"expected floats \[20, 2\], .* got float32 \[20, 3\] for draw 0"),
+        (PLANE, 6, TfCategorical, r"expected floats \[20, 2\], .* got int64 \[20\] for draw 0"),
+        (PAIR, 6, TfCategorical, r"value: expected a mapping with the keys \['a', 'b'\], got ndarray"),
+        (
+            spaces.MultiDiscrete([2, 3]),
+            5,
+            lambda logits: TfMultiCategorical(logits, sizes=(3, 2)),
+            r"expected logits of \[2, 3\] classes .* got logits of \[3, 2\]",
+        ),
+        (
+            spaces.Discrete(3),
+            4,
+            Foreign,
+            r"action: expected probabilities of 3 classes, as Discrete\(3\) has them, got 4",
+        ),
+        (
+            spaces.Discrete(3),
+            2,
+            lambda logits: Foreign(probs=tf.nn.softmax(logits)),
+            "expected probabilities of 3 classes, .* got 2",
+        ),
+        (
+            spaces.Discrete(3, start=2),
+            3,
+            Foreign,
+            r"expected actions of Discrete\(3, start=2\), got [01] for draw 0",
+        ),
+        (
+            spaces.MultiDiscrete([2, 3]),
+            6,
+            classes,
+            r"expected probabilities of \[2, 3\] classes, .* got \[3, 3\]",
+        ),
+        (
+            spaces.MultiBinary(3),
+            4,
+            lambda logits: Independent(Bits(logits)),
+            r"expected bits \[20, 3\], .* got int32 \[20, 4\]",
+        ),
+    ],
+)
+def test_distributions_over_other_values_are_told_ours_and_foreign(
+    space: Any, inputs: int, make: Any, words: str
+) -> None:
+    with pytest.raises(AssertionError, match=f"exploration: action_dist is not over[^$]*{words}"):
+        require_actions(space, inputs, make)
+
+
 def test_actions_of_the_bc_module_start_where_the_space_does() -> None:
     actions = (
         DiscreteBCTfModule(CONFIG).forward_exploration({"obs": tf.zeros([500, 4])})["action_dist"].sample()
@@ -205,7 +365,7 @@ IN_A_GRAPH = """
 import rlmodule_tf
 import tensorflow as tf
 from gymnasium import spaces
-from rlmodule_core import RLModuleConfig
+from rlmodule_core import RLModuleConfig, distribution_config
 from rlmodule_tf.bc_module import DiscreteBCTfModule
 
 class Mine(DiscreteBCTfModule):

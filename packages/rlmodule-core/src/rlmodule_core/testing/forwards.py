@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -10,14 +11,20 @@ import numpy as np
 from gymnasium import spaces
 
 from rlmodule_core.columns import Columns
+from rlmodule_core.distribution import Distribution
 from rlmodule_core.module import Batch, RLModule
 from rlmodule_core.multi_agent import DEFAULT_MODULE_ID
 from rlmodule_core.nest import Nest, leaves, map_nest
 from rlmodule_core.nested_dict import NestedDict
+from rlmodule_core.observation_parts import LeafPath, leaf_at, path_text, with_leaf, without_key
+from rlmodule_core.spaces import leaf_shape
+from rlmodule_core.testing.actions import action_problems
 from rlmodule_core.testing.making import ACTING, PHASES, Making, promised, refused
-from rlmodule_specs import SpecError
+from rlmodule_specs import SpecError, SpecType, check
 
 SPECS = ("_input_specs", *(f"input_specs_{phase}" for phase in PHASES))
+ROWS, DRAWS = 20, 10
+"""How many actions are looked at: enough that a class too many is seen also where it is rare."""
 
 
 class ForwardPromises(Making):
@@ -60,26 +67,32 @@ class ForwardPromises(Making):
         module = self.make_module()
         for phase in PHASES:
             forward, good = getattr(module, f"forward_{phase}"), self.make_batch(module, phase, 2)
+            broken = list(self._broken(module, phase, good))
             for good_calls_before in (0, 1, 98):
                 for _ in range(good_calls_before):
                     self._forward(module, phase, good)
-                for name, bad in self._broken(module, good):
+                for name, bad in broken:
                     refused(SpecError, lambda: forward(bad), f"{phase}: a batch with {name}")  # noqa: B023
 
     def test_acting_gives_an_action_distribution(self) -> None:
-        """`action_dist` is ours or the framework's own, and draws, scores and has a mode."""
+        """`action_dist` is ours or the framework's own, over the action space: draws, scores, has a mode."""
         module = self.make_module()
         for phase in ACTING:
-            distribution = self._distribution(module, self._act(module, phase, 3))
-            value, rows = distribution.sample(), (3, 1) if module.is_stateful() else (3,)
-            found = tuple(np.shape(leaves(value)[0])[: len(rows)])
-            assert found == rows, f"{phase}: actions of {list(found)} rows and steps, expected {list(rows)}"
-            mode = distribution.to_deterministic().sample()
-            shapes, expected = ([np.shape(leaf) for leaf in leaves(nest)] for nest in (mode, value))
+            distribution = self._distribution(module, self._act(module, phase, ROWS))
+            rows = (ROWS, 1) if module.is_stateful() else (ROWS,)
+            with promised(f"{phase}: action_dist draws and has a mode, nests of tensors of the framework"):
+                draws = [distribution.sample() for _ in range(DRAWS)]
+                mode = self._arrays(module, distribution.to_deterministic().sample())
+                drawn = {f"draw {i}": self._arrays(module, value) for i, value in enumerate(draws)}
+            for found in (np.shape(leaf)[: len(rows)] for leaf in leaves(drawn["draw 0"])):
+                assert found == rows, (
+                    f"{phase}: actions of {list(found)} rows and steps, expected {list(rows)}"
+                )
+            shapes, expected = ([np.shape(leaf) for leaf in leaves(nest)] for nest in (mode, drawn["draw 0"]))
             assert shapes == expected, f"{phase}: the mode has shapes {shapes}, draws have {expected}"
-            self._require_actions(module, value, phase)
+            self._require_actions(module, distribution, {**drawn, "the mode": mode}, rows, phase)
             try:
-                score = distribution.logp(value)
+                score = distribution.logp(draws[0])
             except NotImplementedError:  # a deterministic policy
                 continue
             assert np.shape(score) == rows, f"{phase}: logp has shape {np.shape(score)}, not {rows}"
@@ -123,22 +136,74 @@ class ForwardPromises(Making):
         output = many.forward_inference({DEFAULT_MODULE_ID: self.make_batch(module, "inference", 2)})
         assert list(output) == [DEFAULT_MODULE_ID], f"its output has the ids {list(output)}"
 
-    def _require_actions(self, module: RLModule, value: Nest, phase: str) -> None:
-        """Demand that discrete actions are of the space; those of a Box are clipped by whoever acts."""
+    def _require_actions(
+        self,
+        module: RLModule,
+        distribution: Distribution[Any],
+        drawn: dict[str, Nest],
+        rows: tuple[int, ...],
+        phase: str,
+    ) -> None:
         space = None if module.config is None else module.config.action_space
-        if not isinstance(space, (spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)):
+        if space is None:
             return
-        for action in self._arrays(module, value).reshape((-1, *(space.shape or ()))):
-            kind = np.asarray(action).astype(space.dtype)
-            assert space.contains(kind[()]), f"{phase}: drew {action!r}, which is no action of {space}"
+        problems = action_problems(space, distribution, drawn, rows, partial(self._arrays, module))
+        count = "1 place" if len(problems) == 1 else f"{len(problems)} places"
+        assert not problems, "\n  ".join(
+            (
+                f"{phase}: action_dist is not over config.action_space, in {count}",
+                *problems,
+                "distribution_config(action_space) of rlmodule_core says how many inputs one takes "
+                f'(input_dim); its build("{module.framework}") makes it of them',
+            )
+        )
 
-    def _broken(self, module: RLModule, good: Batch) -> Iterator[tuple[str, Batch]]:
+    def _broken(self, module: RLModule, phase: str, good: Batch) -> Iterator[tuple[str, Batch]]:
+        """Yield what the default specs refuse, as far as specs of the module's own do not allow it."""
         yield "no obs", {key: value for key, value in good.items() if key != Columns.OBS}
         space = None if module.config is None else module.config.observation_space
-        narrowed = [name for name in SPECS if getattr(type(module), name) is not getattr(RLModule, name)]
-        if space is not None and space.shape and not narrowed:  # else the module decides what is too much
-            wider = np.zeros((2, *space.shape[:-1], space.shape[-1] + 1), np.float32)
-            yield "one number too many", {**good, Columns.OBS: self._tensors(module, wider)}
+        if space is None:
+            return
+        own = any(getattr(type(module), name) is not getattr(RLModule, name) for name in SPECS)
+        spec = getattr(module, f"input_specs_{phase}")() if own else None
+        for path, shape in _leaf_shapes(space):
+            for name, obs in self._unfit(module, good[Columns.OBS], path, shape):
+                bad = {**good, Columns.OBS: obs}
+                if not own or not _accepted(spec, bad):
+                    yield name, bad
+
+    def _unfit(
+        self, module: RLModule, obs: Nest, path: LeafPath, shape: tuple[int, ...] | None
+    ) -> Iterator[tuple[str, Nest]]:
+        """Yield observations that are wrong in one place."""
+        place = f"obs{path_text(path)}"
+        if path and isinstance(path[-1], str) and shape is not None:
+            parent = leaf_at(obs, path[:-1])
+            yield f"no {place}", with_leaf(obs, path[:-1], without_key(parent, path[-1]))
+        if shape:
+            leaf = self._arrays(module, leaf_at(obs, path))
+            wider = np.concatenate([leaf, np.zeros_like(leaf[..., :1])], axis=-1)
+            yield f"one number too many in {place}", with_leaf(obs, path, self._tensors(module, wider))
+
+
+def _leaf_shapes(space: Any, path: LeafPath = ()) -> Iterator[tuple[LeafPath, tuple[int, ...] | None]]:
+    """Yield where the leaves of a nested space stand, and their shapes; None for what holds no arrays."""
+    match space:
+        case spaces.Dict() | spaces.Tuple():
+            nested = space.spaces
+            pairs = nested.items() if isinstance(nested, dict) else enumerate(nested)
+            for key, child in pairs:
+                yield from _leaf_shapes(child, (*path, key))
+        case _:
+            yield path, leaf_shape(space)
+
+
+def _accepted(spec: SpecType, batch: Batch) -> bool:
+    try:
+        check(batch, spec)
+    except SpecError:
+        return False
+    return True
 
 
 def _row(nest: Nest, i: int) -> Any:
