@@ -1,4 +1,4 @@
-"""What the tests on Ray share: one Ray a file, and what holds for the books of every run."""
+"""What the tests on Ray share: one Ray, and what holds for the books of every run."""
 
 from __future__ import annotations
 
@@ -6,21 +6,32 @@ import importlib.util
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from time import monotonic, sleep
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from rlmodule_algos.execution.ray_session import Session
 
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed")
 
 
+_entered: list[Session] = []  # one for each file in a row that was given Ray
+
+
 @pytest.fixture(scope="module", autouse=True)
-def one_ray() -> Iterator[None]:
-    """Keep Ray up between the tests of the file that takes this fixture as its own."""
+def one_ray(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Keep Ray up between the tests of the files in a row that take this fixture as their own."""
     from rlmodule_algos.execution.ray_session import Session
 
-    session = Session.enter(None, 2)
+    _entered.append(Session.enter(None, 2))
     yield
-    session.leave()
+    files = [item.path for item in request.session.items]
+    after = len(files) - files[::-1].index(request.path)
+    following = request.session.items[after : after + 1]
+    if not any("one_ray" in getattr(item, "fixturenames", ()) for item in following):
+        while _entered:
+            _entered.pop().leave()
 
 
 def steps_add_up(counts: Mapping[str, Any]) -> bool:

@@ -14,6 +14,7 @@ import ray_checks
 from ray_checks import fragments_add_up, steps_add_up
 from rlmodule_algos import APPOConfig, ImpalaConfig
 from rlmodule_algos.actor_learner.config import ActorLearnerConfig
+from rlmodule_algos.appo import APPOTorchRLModule
 from rlmodule_algos.execution import EnvRunnerError, RemotePool
 from rlmodule_algos.testing import CrossedAgents
 from rlmodule_core import SingleAgentRLModuleSpec
@@ -33,6 +34,57 @@ def settings(
         .fault_tolerance(restart_delay_s=0.1)
         .debugging(seed=0)
     )
+
+
+# --- starting ---------------------------------------------------------------------------------
+
+
+class CannotClose(gym.Wrapper[Any, Any, Any, Any]):
+    def close(self) -> None:
+        raise OSError("cannot close")
+
+
+class Once(APPOTorchRLModule):
+    """Can be built once in a process: there is no room for the target network."""
+
+    built = 0
+
+    def __init__(self, config: Any) -> None:
+        type(self).built += 1
+        if self.built > 1:
+            raise MemoryError("no room for a second network")
+        super().__init__(config)
+
+
+def test_a_build_that_fails_after_its_runners_were_started_ends_them() -> None:
+    from rlmodule_algos.execution.ray_session import Session
+
+    session = Session.current
+    assert session is not None
+    others = session._users
+    closing = settings(ImpalaConfig, lambda _: CannotClose(gym.make("CartPole-v1")), runners=1)
+    with pytest.raises(OSError, match="cannot close"):
+        closing.build()
+    assert session._users == others
+
+    target = settings(APPOConfig, runners=1)
+    target.rl_module(rl_module_spec=SingleAgentRLModuleSpec(module_class=Once))
+    with pytest.raises(MemoryError, match="no room"):
+        target.build()
+    assert session._users == others
+
+
+def test_fragments_are_as_long_as_asked_of_a_vector_environment_of_a_size_of_its_own() -> None:
+    def two(_: Any) -> gym.vector.VectorEnv[Any, Any, Any]:
+        return gym.make_vec("CartPole-v1", num_envs=2)
+
+    with settings(ImpalaConfig, two, runners=1).build() as algorithm:
+        fragments = algorithm.collect().fragments["default_policy"]  # type: ignore[attr-defined]
+
+    assert [fragment.rewards.shape for fragment in fragments] == [(16, 2)] * 4
+
+
+# --- what is learned from ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", [ImpalaConfig, APPOConfig])
@@ -127,7 +179,9 @@ def test_a_mapping_that_changes_is_asked_in_every_runner_as_in_one_process() -> 
 
     config = settings(ImpalaConfig, CrossedAgents, runners=1).multi_agent(policy_mapping_fn=mapping)
     with config.build() as algorithm:
-        assert set(algorithm.train()["learners"]) == {"a0", "a1", "a2"}
+        first = algorithm.train()
+        assert set(first["learners"]) == {"a0", "a1", "a2"}
+        assert set(first["env_runners"]["module_episode_return_mean"]) == {"a0", "a1", "a2"}
         spec = algorithm.get_module("a0").config
         algorithm.add_module(
             "guest",

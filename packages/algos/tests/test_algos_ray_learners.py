@@ -136,18 +136,6 @@ def _nothing(seed: int) -> Any:
     raise AssertionError(seed)
 
 
-def test_no_other_ray_is_started_where_the_program_has_shut_ours_down() -> None:
-    import ray
-
-    with config(PPOConfig, 1).env_runners(num_env_runners=1).build() as algorithm:
-        algorithm.train()
-        ray.shutdown()
-        for _ in range(2):
-            with pytest.raises(RuntimeError, match=r"Ray was shut down.*build another"):
-                algorithm.train()
-        assert not ray.is_initialized()
-
-
 @pytest.mark.long
 def test_ppo_solves_cartpole_on_two_learners() -> None:
     settings = PPOConfig().environment("CartPole-v1").learners(num_learners=2).debugging(seed=0)

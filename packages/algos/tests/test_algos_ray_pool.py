@@ -9,17 +9,18 @@ from itertools import pairwise
 from pathlib import Path
 from threading import Lock
 from time import monotonic, sleep
-from typing import Any
+from typing import Any, cast
 
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.envs.classic_control import CartPoleEnv
+from gymnasium.envs.registration import EnvSpec
 
 import ray_checks
 from ray_checks import fragments_add_up, gone, wait_until
 from rlmodule_algos import ConfigError, EnvError, PPOConfig
 from rlmodule_algos.algorithm import Algorithm
-from rlmodule_algos.envs import MultiAgentCartPole
 from rlmodule_algos.execution import EnvRunnerError, RemotePool
 from rlmodule_algos.execution.engine import Doomed
 from rlmodule_algos.execution.ray_surroundings import OBEY_S
@@ -55,13 +56,14 @@ def pid_of(algorithm: Algorithm[Any], runner: int) -> int:
 
 
 def test_ppo_trains_on_two_runners_and_a_checkpoint_goes_on_in_process(tmp_path: Path) -> None:
-    steps, episodes = 0, 0
+    steps, episodes, learned = 0, 0, []
     with config().build() as algorithm:
         for iteration in range(4):
             result = algorithm.train()
             sampled = result["env_runners"]
             steps += sampled["num_env_steps_sampled"]
             episodes += sampled["num_episodes"]
+            learned.append(result["learners"])
 
             assert {receipt.weights_version for receipt in list(pool_of(algorithm).receipts)[-2:]} == {
                 iteration
@@ -91,6 +93,7 @@ def test_ppo_trains_on_two_runners_and_a_checkpoint_goes_on_in_process(tmp_path:
         back = alone.save(tmp_path)
     assert went_on["num_env_steps_sampled_lifetime"] == steps + went_on["num_env_steps_sampled"]
     with config().build() as algorithm:
+        assert [algorithm.train()["learners"] for _ in range(2)] == learned[:2]  # by the same seed
         algorithm.restore(back)
         last = algorithm.train()["env_runners"]
         assert last["num_env_steps_sampled_lifetime"] == (
@@ -98,24 +101,16 @@ def test_ppo_trains_on_two_runners_and_a_checkpoint_goes_on_in_process(tmp_path:
         )
 
 
-def test_the_same_seed_learns_the_same_twice() -> None:
-    learned = []
-    for _ in range(2):
-        with config(runners=1).build() as algorithm:
-            learned.append([algorithm.train()["learners"] for _ in range(2)])
+def test_a_runner_makes_what_the_program_registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Pole(CartPoleEnv):  # travels by value
+        pass
 
-    assert learned[0] == learned[1]
+    spec = EnvSpec("Mine-v0", entry_point=cast(Any, Pole), max_episode_steps=7)
+    monkeypatch.setitem(gym.registry, "Mine-v0", spec)  # as `gym.register` does
+    with config("Mine-v0", runners=1).build() as algorithm:
+        sampled = algorithm.train()["env_runners"]
 
-
-def test_many_agents_act_in_every_runner() -> None:
-    agents = config(MultiAgentCartPole).multi_agent(
-        policies=["left", "right"], policy_mapping_fn=lambda agent: "left" if agent == "agent_0" else "right"
-    )
-    with agents.environment(env_config={"num_agents": 2}).build() as algorithm:
-        result = algorithm.train()
-
-    assert set(result["learners"]) == {"left", "right"}
-    assert set(result["env_runners"]["module_episode_return_mean"]) == {"left", "right"}
+    assert sampled["episode_len_mean"] <= 7
 
 
 # --- faults -----------------------------------------------------------------------------------
@@ -209,27 +204,11 @@ def test_an_environment_that_hangs_hits_the_deadline() -> None:
     assert monotonic() - begin < 10
 
 
-def test_a_stopped_process_is_a_hang_and_is_ended_with_the_run() -> None:
-    with config(sample_timeout_s=1.0).build() as algorithm:
-        algorithm.train()
-        stopped = pid_of(algorithm, 0)
-        os.kill(stopped, signal.SIGSTOP)
-        result = algorithm.train()
-
-        assert result["fault_tolerance"]["num_dropped_fragments"] == 1
-        wait_until(lambda: gone(stopped), 5)  # so that nothing can come of it late
-        results = [result, *(algorithm.train() for _ in range(2))]
-        receipts = list(pool_of(algorithm).receipts)
-
-    assert all(fragments_add_up(each["fault_tolerance"]) for each in results)
-    assert len({receipt[:3] for receipt in receipts}) == len(receipts)
-    sampled = sum(receipt.num_env_steps for receipt in receipts)
-    assert results[-1]["env_runners"]["num_env_steps_sampled_lifetime"] == sampled
-
-
-def test_runners_that_hang_together_are_ended_in_the_time_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_processes_that_are_stopped_together_are_ended_in_the_time_of_one_and_the_run_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     seconds = []
-    with config(sample_timeout_s=0.5).build() as algorithm:
+    with config(sample_timeout_s=1.0).build() as algorithm:
         pool = pool_of(algorithm)
         kill = pool._engine.kill
 
@@ -239,18 +218,23 @@ def test_runners_that_hang_together_are_ended_in_the_time_of_one(monkeypatch: py
             seconds.append(monotonic() - begin)
 
         algorithm.train()
-        pids = [pid_of(algorithm, runner) for runner in range(2)]
+        stopped = [pid_of(algorithm, runner) for runner in range(2)]
         monkeypatch.setattr(pool._engine, "kill", timed)
-        for slot, pid in zip(pool._fleet.slots, pids, strict=True):
+        for pid in stopped:
             os.kill(pid, signal.SIGSTOP)
-            pool._fleet.ask(slot, 4)
-        while pool._fleet.num_ready:
-            pool._fleet.poll()
+        result = algorithm.train()
         monkeypatch.undo()
 
         assert OBEY_S <= sum(seconds) < 1.6 * OBEY_S
-        assert pool._fleet.books.dropped == 2
-        wait_until(lambda: all(map(gone, pids)), 5)  # the system takes a moment, too
+        assert result["fault_tolerance"]["num_dropped_fragments"] == 2
+        wait_until(lambda: all(map(gone, stopped)), 5)  # so that nothing can come of them late
+        results = [result, *(algorithm.train() for _ in range(2))]
+        receipts = list(pool.receipts)
+
+    assert all(fragments_add_up(each["fault_tolerance"]) for each in results)
+    assert len({receipt[:3] for receipt in receipts}) == len(receipts)
+    sampled = sum(receipt.num_env_steps for receipt in receipts)
+    assert results[-1]["env_runners"]["num_env_steps_sampled_lifetime"] == sampled
 
 
 # --- the end ----------------------------------------------------------------------------------
@@ -283,3 +267,15 @@ def test_one_process_uses_one_ray() -> None:
         config().env_runners(ray_address="1.2.3.4:6379").build()
     with pytest.raises(ConfigError, match="Ray Client is not supported"):
         config().env_runners(ray_address="ray://1.2.3.4:10001").build()
+
+
+def test_no_other_ray_is_started_where_the_program_has_shut_ours_down() -> None:  # the last one on this Ray
+    import ray
+
+    with config(runners=1).learners(num_learners=1).build() as algorithm:
+        algorithm.train()
+        ray.shutdown()
+        for _ in range(2):
+            with pytest.raises(RuntimeError, match=r"Ray was shut down.*build another"):
+                algorithm.train()
+        assert not ray.is_initialized()

@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic, sleep
 from typing import IO
@@ -22,16 +23,19 @@ pytestmark = [
     pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="what is open is read from /proc"),
 ]
 
-DRIVER = """
-import signal, sys
+ENVIRONMENT = """
 import gymnasium as gym
-from rlmodule_algos import PPOConfig
-
-def handler(*_): pass
 
 def make(_):
     def one(): return gym.make("CartPole-v1")
     return gym.vector.AsyncVectorEnv([one, one])  # has processes of its own
+"""
+
+DRIVER = """
+import signal, sys
+from rlmodule_algos import PPOConfig
+
+def handler(*_): pass
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, handler)
@@ -40,10 +44,7 @@ if __name__ == "__main__":
     algorithm.train()
     assert signal.getsignal(signal.SIGTERM) is handler
     print("trained", flush=True)
-    if sys.stdin.readline() == "stop\\n":
-        algorithm.stop()
-        print("stopped", flush=True)
-        sys.stdin.readline()
+    sys.stdin.readline()
 """
 
 
@@ -94,19 +95,17 @@ LOOPBACKS = {
 }
 
 
-@pytest.fixture
-def driver() -> Iterator[subprocess.Popen[str]]:
-    """A program that trained on two runners and a learner, told to join a cluster that is none of ours."""
-    environment = {**os.environ, "RAY_ADDRESS": "192.0.2.77:6379"}
+@contextmanager
+def program(code: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
+    """A program that is told to join a cluster that is none of ours."""
     started = subprocess.Popen(
-        [sys.executable, "-c", DRIVER],
+        [sys.executable, "-c", ENVIRONMENT + code],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        env=environment,
+        env={**os.environ, "RAY_ADDRESS": "192.0.2.77:6379", **variables},
     )
     try:
-        assert opened(started.stdout).readline() == "trained\n"
         yield started
     finally:
         started.kill()
@@ -122,20 +121,20 @@ def folders(pid: int) -> list[Path]:
     return list(Path("/tmp").glob(f"rlm-{pid}-*"))
 
 
-def test_it_listens_on_the_loopback_alone_ignores_ray_address_and_ends_with_stop(
-    driver: subprocess.Popen[str],
-) -> None:
-    pids = descendants(driver.pid)
-    addresses = listening(pids | {driver.pid})
-    (folder,) = folders(driver.pid)
-    mode = stat.S_IMODE(folder.stat().st_mode)
-    begin = monotonic()
-    print("stop", file=opened(driver.stdin), flush=True)
+def test_it_listens_on_the_loopback_alone_and_is_gone_fifteen_seconds_after_the_driver_was_killed() -> None:
+    with program(DRIVER) as driver:
+        assert opened(driver.stdout).readline() == "trained\n"
+        pids = descendants(driver.pid)
+        addresses = listening(pids | {driver.pid})
+        (folder,) = folders(driver.pid)
+        mode = stat.S_IMODE(folder.stat().st_mode)
+        driver.send_signal(signal.SIGKILL)
+        driver.wait()
+        end = monotonic() + 15
+        while (alive := pids & set(parents())) and monotonic() < end:
+            sleep(0.2)
 
-    assert opened(driver.stdout).readline() == "stopped\n"
-    assert monotonic() - begin < 10
-    assert not descendants(driver.pid)
-    assert not pids & set(parents())
+    assert not alive
     assert not folder.exists()
     assert len(pids) >= 6  # Ray's own, two runners, and two environments of each
     assert addresses
@@ -143,23 +142,8 @@ def test_it_listens_on_the_loopback_alone_ignores_ray_address_and_ends_with_stop
     assert mode == 0o700
 
 
-def test_nothing_is_alive_fifteen_seconds_after_the_driver_was_killed(
-    driver: subprocess.Popen[str],
-) -> None:
-    pids = descendants(driver.pid)
-    driver.send_signal(signal.SIGKILL)
-    driver.wait()
-    end = monotonic() + 15
-    while (alive := pids & set(parents())) and monotonic() < end:
-        sleep(0.2)
-
-    assert not alive
-    assert not folders(driver.pid)
-    assert len(pids) >= 6
-
-
 CYCLES = """
-import ray
+import ray, sys
 from pathlib import Path
 from time import sleep
 from rlmodule_algos import PPOConfig
@@ -167,33 +151,42 @@ from rlmodule_algos.execution.ray_connection import connections, store_of, targe
 from rlmodule_algos.execution.ray_session import Session
 
 if __name__ == "__main__":
-    config = PPOConfig().environment("CartPole-v1").env_runners(num_env_runners=1).learners(num_learners=1)
+    config = PPOConfig().environment(make).env_runners(num_env_runners=1).learners(num_learners=1)
     config.training(train_batch_size=128, model={"fcnet_hiddens": [8]})
-    for _ in range(3):
+    for _ in range(2):
         with config.build() as algorithm:
             algorithm.train()
             before = connections(store_of(ray._private.worker))
             sleep(1.0)  # until the statistics are written that we asked for
             log = next(Path(Session.current.folder).rglob("python-core-driver-*.log")).read_text()
+            print("trained", flush=True)
+            sys.stdin.readline()
         left = sum(target_of(entry) == target for entry, target in before.items())
         asked = ["WaitForActorRefDeleted - " in log, "PubsubLongPolling - " in log]
-        print(len(before), left, *map(int, asked))
+        print(len(before), left, *map(int, asked), flush=True)
+        sys.stdin.readline()
 """
 
 
-def test_nothing_that_others_asked_this_process_for_is_left_when_a_ray_ends() -> None:
+def test_nothing_is_left_of_a_ray_that_ends_with_stop_also_not_of_what_others_asked_this_process_for() -> (
+    None
+):
     """Each request that was not answered would keep a connection; see `ray_connection`."""
-    environment = {**os.environ, "RAY_event_stats_print_interval_ms": "200"}
-    started = subprocess.Popen(
-        [sys.executable, "-c", CYCLES], stdout=subprocess.PIPE, text=True, env=environment
-    )
-    printed, _ = started.communicate()
-    of_cycles = [[int(number) for number in line.split()] for line in printed.splitlines()]
+    with program(CYCLES, RAY_event_stats_print_interval_ms="200") as driver:
+        for _ in range(2):
+            assert opened(driver.stdout).readline() == "trained\n"
+            pids = descendants(driver.pid)
+            assert len(pids) >= 6  # Ray's own, a runner with two environments, and a learner
+            begin = monotonic()
+            print(file=opened(driver.stdin), flush=True)
+            before, left, store_asked, node_polled = map(int, opened(driver.stdout).readline().split())
 
-    assert len(of_cycles) == 3
-    for before, left, store_asked, node_polled in of_cycles:
-        assert before >= 2  # of both directions
-        assert not left
-        assert store_asked  # for the end of each actor
-        assert not node_polled
-    assert not folders(started.pid)
+            assert monotonic() - begin < 10
+            assert not descendants(driver.pid)
+            assert not pids & set(parents())
+            assert not folders(driver.pid)
+            assert before >= 2  # of both directions
+            assert not left
+            assert store_asked  # for the end of each actor
+            assert not node_polled
+            print(file=opened(driver.stdin), flush=True)

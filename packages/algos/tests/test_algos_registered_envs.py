@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import sys
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any
 
 import gymnasium as gym
 import pytest
@@ -69,18 +69,3 @@ def test_a_class_of_the_script_that_is_registered_by_its_name_travels_itself(
 @pytest.mark.parametrize("source", ["ALE/Pong-v5", "a_module:Mine-v0", lambda config: CartPoleEnv()])
 def test_what_a_module_registers_when_it_is_imported_does_not_travel(source: Any) -> None:
     assert registrations(source) == ()
-
-
-def test_a_runner_on_ray_makes_what_the_program_registered() -> None:
-    pytest.importorskip("ray")
-    from rlmodule_algos import PPOConfig
-
-    class Pole(Poles):  # travels by value
-        pass
-
-    gym.register("Mine-v0", cast(Any, Pole), max_episode_steps=7)
-    config = PPOConfig().environment("Mine-v0").env_runners(num_env_runners=1, num_envs_per_env_runner=4)
-    with config.training(train_batch_size=128, model={"fcnet_hiddens": [8]}).build() as algorithm:
-        sampled = algorithm.train()["env_runners"]
-
-    assert sampled["episode_len_mean"] <= 7
