@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rlmodule_algos.execution import EnvRunnerError, FaultTolerance, fleet
+from interrupt_checks import interrupted_at_every_line
+from rlmodule_algos.execution import EnvRunnerError, FaultTolerance, fleet, held
 from rlmodule_algos.execution.engine import Doomed, Process, Ref
 from rlmodule_algos.execution.fleet import Fleet, Slot
 from rlmodule_algos.execution.messages import Delivery, Receipt, Request, Snapshot
@@ -312,3 +313,28 @@ def test_to_start_over_gives_every_runner_another_seed(clock: Clock) -> None:
 
     seeds = [request.seed for _, request in made.engine.requests]
     assert len({*before, *seeds}) == 4
+
+
+def test_an_interrupt_at_no_line_spoils_the_books_where_runners_fail(clock: Clock) -> None:
+    made = Started(Engine(clock), size=2, tolerance=replace(TOLERANCE, max_failures_in_a_row=10**6))
+    one, other = made.slots
+
+    def work() -> None:
+        with held():
+            made.fail(one, OSError("gone"))
+            made.work(other)
+            made.revive()
+
+    lines = set()
+    for where in interrupted_at_every_line(work, "execution/fleet.py", "execution/interrupts.py"):
+        lines.add(where)
+        made.revive()
+        taken = [made.take() for _ in range(len(made.arrived))]
+        made.lost.clear()
+        books = made.books
+        assert books.requested == books.delivered + books.dropped + made.num_in_flight, where
+        assert len({delivery.receipt for delivery in taken}) == len(taken), where
+        assert made.books.restarts == one.incarnation - 1 + other.incarnation - 1, where
+        one.failures = 0  # or it would pause for longer every time
+        made.refuse_asked()
+    assert len(lines) > 60

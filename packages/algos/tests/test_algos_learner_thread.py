@@ -16,7 +16,8 @@ from time import monotonic, sleep
 import numpy as np
 import pytest
 
-from rlmodule_algos.execution import LearnerThread, learner_thread
+from interrupt_checks import interrupted_at_every_line
+from rlmodule_algos.execution import LearnerThread, held, learner_thread
 
 
 @pytest.fixture
@@ -78,7 +79,7 @@ def test_an_interrupt_is_raised_once_the_work_is_done(thread: LearnerThread) -> 
 
     assert done.is_set()
     assert not hasattr(caught.value, "__notes__")
-    thread.require_idle()
+    thread.require_idle("save")
 
 
 def test_an_interrupt_tells_that_the_work_failed_as_well(thread: LearnerThread) -> None:
@@ -100,9 +101,12 @@ def test_work_that_outlasts_an_interrupt_is_told_of_and_waited_for_by_the_next(
     with pytest.raises(KeyboardInterrupt) as caught:
         thread.run(until(event), interrupt)
 
-    assert caught.value.__notes__ == ["The learner is still at work on the batch that it was given."]
-    with pytest.raises(RuntimeError, match=r"a train\(\) that was interrupted is still learning"):
-        thread.require_idle()
+    assert caught.value.__notes__ == [
+        "The learner is still at work on the batch that it was given; a program that ends now waits "
+        "60 s for it at most."
+    ]
+    with pytest.raises(RuntimeError, match=r"save: a train\(\) that was interrupted is still learning"):
+        thread.require_idle("save")
     order: list[str] = []
 
     def attend() -> None:
@@ -115,7 +119,7 @@ def test_work_that_outlasts_an_interrupt_is_told_of_and_waited_for_by_the_next(
     thread.finish(attend)
     thread.run(work, nothing)
     assert order == ["attended", "next"]
-    thread.require_idle()
+    thread.require_idle("save")
 
 
 def test_closing_does_not_wait_for_ever_for_work_that_never_ends(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,6 +133,7 @@ def test_closing_does_not_wait_for_ever_for_work_that_never_ends(monkeypatch: py
 
     assert monotonic() - begin < 10
     event.set()
+    thread.close()
 
 
 def test_closing_ends_the_thread() -> None:
@@ -184,6 +189,8 @@ def test_what_attending_raises_tells_of_a_learner_that_failed_meanwhile(thread: 
 def test_work_that_an_interrupt_kept_from_beginning_is_done_by_the_next(
     thread: LearnerThread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(learner_thread, "SETTLE_S", 0.1)
+
     class Interrupted:
         def put(self, task: object) -> None:
             raise KeyboardInterrupt
@@ -193,11 +200,85 @@ def test_work_that_an_interrupt_kept_from_beginning_is_done_by_the_next(
         patched.setattr(thread, "_tasks", Interrupted())
         with pytest.raises(KeyboardInterrupt):
             thread.run(done.set, nothing)
-    with pytest.raises(RuntimeError, match="still learning"):
-        thread.require_idle()
+    with pytest.raises(RuntimeError, match=r"did not come to learning from its batch; call train\(\) again"):
+        thread.require_idle("save")
     thread.finish(nothing)
 
     assert done.is_set()
+
+
+def test_an_interrupt_at_no_line_loses_work_or_what_it_raised(thread: LearnerThread) -> None:
+    asked, done, raised = [], [], 0
+
+    def work() -> None:
+        done.append(True)
+        raise ArithmeticError("no loss")
+
+    def call() -> None:
+        nonlocal raised
+        with held():
+            thread.finish(nothing)
+            asked.append(True)
+            try:
+                thread.run(work, nothing)
+            except ArithmeticError:
+                raised += 1
+
+    for where in interrupted_at_every_line(call, "execution/learner_thread.py"):
+        with suppress(ArithmeticError):
+            thread.finish(nothing)
+        assert len(done) == len(asked), where
+    assert raised > 0
+
+
+def test_what_a_learner_raised_is_kept_until_it_was_raised(thread: LearnerThread) -> None:
+    def work() -> None:
+        raise ArithmeticError("no loss")
+
+    class Watched(learner_thread._Task[None]):
+        def outcome(self) -> None:
+            assert thread._task is self
+            super().outcome()
+
+    thread._task = Watched(work)
+    with pytest.raises(ArithmeticError, match="no loss"):
+        thread.finish(nothing)
+    thread.require_idle("save")
+
+
+def test_everybody_who_waits_for_work_is_told_that_it_is_done() -> None:
+    task, told = learner_thread._Task(lambda: None), list[bool]()
+    waiting = [threading.Thread(target=lambda: told.append(task.wait(30))) for _ in range(3)]
+    for one in waiting:
+        one.start()
+    begin = monotonic()
+    task.do()
+    for one in waiting:
+        one.join()
+
+    assert told == [True] * 3
+    assert monotonic() - begin < 10
+
+
+def test_work_for_a_thread_that_was_closed_is_refused_at_once() -> None:
+    thread = LearnerThread()
+    thread.close()
+    begin = monotonic()
+    with pytest.raises(RuntimeError, match="this algorithm was stopped, perhaps by another thread"):
+        thread.run(nothing, interrupt)
+    assert monotonic() - begin < 4
+    thread.require_idle("save")
+
+
+def test_closing_gives_up_work_that_did_not_begin() -> None:
+    thread = LearnerThread()
+    task = thread._task = learner_thread._Task(nothing)
+    thread.close()
+
+    assert task.wait(0.0)
+    thread.require_idle("save")
+    with pytest.raises(RuntimeError, match="stopped"):
+        thread.finish(nothing)
 
 
 def test_work_is_done_once_however_often_it_is_begun() -> None:
@@ -237,33 +318,65 @@ def test_interrupts_at_any_time_leave_a_learner_that_goes_on(thread: LearnerThre
     assert len(done) > 100
 
 
-def test_the_program_waits_for_an_update_before_it_ends() -> None:
-    program = """
-import torch
+PROGRAM = """
+import os, signal, sys, threading, time
 from rlmodule_algos.execution import LearnerThread, learner_thread
 
-learner_thread.SETTLE_S = 0.1
+learner_thread.EXIT_S = float(sys.argv[1])
 
-def work():
+def press():
+    os.kill(os.getpid(), signal.SIGINT)
+
+def update():
+    import torch
     weights = torch.zeros(300, 300, requires_grad=True)
-    for _ in range(100):
+    begin = time.monotonic()
+    pressed.set()
+    while time.monotonic() < begin + 3:
         (weights @ weights).sum().backward()
+    print("whole")
 
-def interrupt():
-    raise RuntimeError("interrupted")
+def for_ever():
+    pressed.set()
+    threading.Event().wait()
 
+def presses():
+    pressed.wait()
+    for _ in range(int(sys.argv[3])):
+        time.sleep(0.3)
+        press()
+
+pressed = threading.Event()
 thread = LearnerThread()
+threading.Thread(target=presses, daemon=True).start()
 try:
-    thread.run(work, interrupt)
+    thread.run({"update": update, "for_ever": for_ever}[sys.argv[2]], lambda: None)
 finally:
+    learner_thread.SETTLE_S = 0.1
     thread.close()
 """
-    pytest.importorskip("torch")
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
 
-    assert done.returncode == 1, done.stderr
-    assert "RuntimeError: interrupted" in done.stderr
+
+def ended(*given: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", PROGRAM, *map(str, given)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_program_that_is_interrupted_waits_for_an_update_before_it_ends(times: int) -> None:
+    pytest.importorskip("torch")
+    done = ended(60, "update", times)
+
+    assert done.returncode == -signal.SIGINT, done.stderr
+    assert "KeyboardInterrupt" in done.stderr
     assert "terminate" not in done.stderr
+    assert done.stdout == "whole\n"
+
+
+def test_a_program_whose_learner_never_ends_does_end() -> None:
+    done = ended(0.5, "for_ever", 2)
+
+    assert done.returncode == -signal.SIGINT, done.stderr
 
 
 def test_what_numpy_does_about_errors_is_the_same_on_the_thread(thread: LearnerThread) -> None:

@@ -13,6 +13,7 @@ import pytest
 from gymnasium import spaces
 
 from rlmodule_algos import ImpalaConfig
+from rlmodule_algos.actor_learner.results import lags
 from rlmodule_algos.batching import Fragment, VTraceSettings, evaluate_fragment, vtrace_batch
 from rlmodule_core.nest import map_nest
 
@@ -109,6 +110,5 @@ def test_the_mean_lag_is_one_over_the_steps_and_not_over_the_fragments() -> None
         (fragment,) = algorithm.collect().fragments[KEY]
         fresh = replace(fragment, weights_version=0)  # 36 steps
         old = replace(fragment, lengths=np.array([4, 4, 4]), weights_version=-4)  # 12 steps
-        lags = algorithm._lags([fresh, old])
 
-    assert lags == {"lag_min": 0.0, "lag_mean": 1.0, "lag_max": 4.0}
+    assert lags([fresh, old], 0) == {"lag_min": 0.0, "lag_mean": 1.0, "lag_max": 4.0}

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+import signal
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from itertools import count
 from time import monotonic
 from typing import Any
 
 import numpy as np
 import pytest
 
+from interrupt_checks import interrupted_at_every_line
 from rlmodule_algos import PPOConfig
 from rlmodule_algos.config import AlgorithmConfig
 from rlmodule_algos.envs import MultiAgentCartPole
@@ -34,6 +37,8 @@ TOLERANCE = FaultTolerance(
     start_timeout_s=0.2,
 )
 
+
+FILES = ("execution/remote_pool.py", "execution/fleet.py")
 
 AS_THEY_COME = {"requests_in_flight": 2, "steps_per_request": 10}
 
@@ -519,6 +524,59 @@ def test_a_pool_restored_at_the_same_version_sends_the_weights_again(
     assert pool.receipts[-1].weights_version == 7
     for runner in engine.runners.values():
         np.testing.assert_equal(runner._acting.modules.get_state(), other.get_state())
+
+
+# --- interrupts -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("settings", [{}, {"requests_in_flight": 1, "steps_per_request": 2}])
+def test_an_interrupt_at_no_line_of_a_call_loses_a_fragment_or_gives_it_twice(
+    pools: Pools, settings: dict[str, int]
+) -> None:
+    pool, versions = pools(InlineEngine(config()), **settings), count()
+
+    def step() -> None:
+        pool.broadcast(next(versions), pools.learner.modules.get_state)
+        pool.sample(4)
+        pool.attend()
+
+    lines = set()
+    for where in interrupted_at_every_line(step, *FILES):
+        lines.add(where)
+        assert balanced(pool), where
+        assert pool.health()["num_fragments_delivered"] == len(pool.receipts), where
+        assert pool.episodes.num_steps == sum(receipt.num_env_steps for receipt in pool.receipts), where
+        step()  # so that the next call has as much to do
+    assert len(lines) > 60
+    assert len({receipt[:3] for receipt in pool.receipts}) == len(pool.receipts)
+
+
+def test_an_interrupt_at_no_line_of_a_restore_spoils_the_books(pools: Pools) -> None:
+    pool = pools(InlineEngine(config()), **AS_THEY_COME)
+
+    def restore() -> None:
+        pool.set_state(pool.get_state())
+
+    for where in interrupted_at_every_line(restore, *FILES):
+        pool.broadcast(0, pools.learner.modules.get_state)
+        pool.sample(4)
+        assert balanced(pool), where
+
+
+def test_waiting_for_runners_is_interrupted_at_once(pools: Pools) -> None:
+    engine, went_on = InlineEngine(config()), list[bool]()
+    pool = pools(engine, **AS_THEY_COME)
+    pool.broadcast(0, pools.learner.modules.get_state)
+
+    def wait(refs: Sequence[Ref], timeout: float) -> list[Ref]:
+        signal.raise_signal(signal.SIGINT)
+        went_on.append(True)
+        return []
+
+    engine.wait = wait  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        pool.sample(20)
+    assert not went_on
 
 
 # --- modules that join and leave --------------------------------------------------------------

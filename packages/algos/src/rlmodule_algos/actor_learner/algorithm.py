@@ -14,13 +14,13 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from rlmodule_algos.actor_learner.config import ActorLearnerConfig
-from rlmodule_algos.actor_learner.results import took_a_step
+from rlmodule_algos.actor_learner.config import ActorLearnerConfig, vtrace_settings
+from rlmodule_algos.actor_learner.results import lags, took_a_step
+from rlmodule_algos.actor_learner.threaded import ThreadedAlgorithm
 from rlmodule_algos.batching import (
     LOG_RATIOS,
     Evaluation,
     Fragment,
-    VTraceSettings,
     counted,
     evaluate_fragment,
     join_batches,
@@ -28,12 +28,11 @@ from rlmodule_algos.batching import (
     steps_in_rows,
     vtrace_batch,
 )
-from rlmodule_algos.execution import LearnerThread, LocalPool, OwnModules, SampledBatch
+from rlmodule_algos.execution import LocalPool, OwnModules, SampledBatch, held, released
 from rlmodule_algos.learning import value_at
 from rlmodule_algos.reporting import Result
 from rlmodule_algos.returns import explained_variance
 from rlmodule_algos.sampling import World
-from rlmodule_algos.sampling_algorithm import SamplingAlgorithm
 from rlmodule_core import (
     Columns,
     MultiAgentRLModule,
@@ -46,7 +45,7 @@ from rlmodule_core.nest import Nest
 Config = TypeVar("Config", bound=ActorLearnerConfig)
 
 
-class ActorLearner(SamplingAlgorithm[Config]):
+class ActorLearner(ThreadedAlgorithm[Config]):
     """An algorithm that corrects for the age of the weights that acted."""
 
     asynchronous = True
@@ -58,7 +57,6 @@ class ActorLearner(SamplingAlgorithm[Config]):
         self._trained = 0  # environment steps that were learned from, each counted once
         self._dropped = 0  # and those that never will be
         self._joined: dict[str, int] = {}  # the version with which each module came that joined
-        self._thread = LearnerThread() if config.num_env_runners else None
 
     def _start(self, world: World, seed: int) -> None:
         if self.config.num_env_runners:
@@ -80,11 +78,12 @@ class ActorLearner(SamplingAlgorithm[Config]):
 
     def training_step(self) -> dict[str, dict[str, float]]:
         """One iteration: a batch from those that act, and what is to be learned with it."""
-        if self._thread is None:
-            return self._learn_with(self.collect())
-        self._thread.finish(self.pool.attend)  # of a call that was interrupted
-        new = self.collect()
-        return self._thread.run(lambda: self._learn_with(new), self.pool.attend)
+        with held():  # or an interrupt between two lines could lose the batch
+            if self._thread is None:
+                return self._learn_with(self.collect())
+            self._thread.finish(self.pool.attend)  # of a call that was interrupted
+            new = self.collect()
+            return self._thread.run(lambda: self._learn_with(new), self.pool.attend)
 
     def _learn_with(self, new: SampledBatch) -> dict[str, dict[str, float]]:
         with self.timed("learn_s"), self._few_threads():  # which is set for each thread
@@ -130,14 +129,20 @@ class ActorLearner(SamplingAlgorithm[Config]):
         try:
             for module_id in self.learner.trained:
                 if fragments := batch.fragments.get(module_id):  # else its agents did not act
-                    with self.timed("correct_s"):
-                        rows = self._batch(module_id, fragments)
-                    if len(rows[Columns.ADVANTAGES]):  # else every step was burn-in
-                        learned[module_id] = {**self._learn(module_id, rows), **self._lags(fragments)}
+                    with released():
+                        took = self._take_step(module_id, fragments)
+                    if took is not None:
+                        learned[module_id] = {**took, **lags(fragments, self._version)}
         finally:
             self._version += 1  # weights may have changed, also where another module raised
             self._account(batch, trained=took_a_step(learned))
         return learned
+
+    def _take_step(self, module_id: str, fragments: Sequence[Fragment]) -> dict[str, float] | None:
+        """Take a step with one module; None where every step of the fragments was burn-in."""
+        with self.timed("correct_s"):
+            rows = self._batch(module_id, fragments)
+        return self._learn(module_id, rows) if len(rows[Columns.ADVANTAGES]) else None
 
     def _account(self, batch: SampledBatch, *, trained: bool) -> None:
         if batch.trained:
@@ -180,16 +185,10 @@ class ActorLearner(SamplingAlgorithm[Config]):
             **{f"curr_{name}": value for name, value in coefficients.items()},
         }
 
-    def _lags(self, fragments: Sequence[Fragment]) -> dict[str, float]:
-        """How many updates the weights that acted are behind, over the steps."""
-        lags = np.array([self._version - fragment.weights_version for fragment in fragments])
-        steps = [fragment.num_steps for fragment in fragments]
-        mean = float(np.average(lags, weights=steps))
-        return {"lag_min": float(lags.min()), "lag_mean": mean, "lag_max": float(lags.max())}
-
     def _batch(self, module_id: str, fragments: Sequence[Fragment]) -> dict[str, Nest]:
         """Return all real steps, or all sequences, corrected for the age of the policy that acted."""
-        module, bridge, settings = self.modules[module_id], self.framework.bridge, self._vtrace_settings()
+        module, bridge = self.modules[module_id], self.framework.bridge
+        settings = vtrace_settings(self.config)
         return join_batches(
             [
                 vtrace_batch(
@@ -200,16 +199,6 @@ class ActorLearner(SamplingAlgorithm[Config]):
                 )
                 for fragment in fragments
             ]
-        )
-
-    def _vtrace_settings(self) -> VTraceSettings:
-        config = self.config
-        return VTraceSettings(
-            gamma=config.gamma,
-            lambda_=config.lambda_,
-            clip_rho=config.vtrace_clip_rho_threshold,
-            clip_c=config.vtrace_clip_c_threshold,
-            clip_pg_rho=config.vtrace_clip_pg_rho_threshold,
         )
 
     def _evaluate_target(self, module_id: str, fragment: Fragment) -> Evaluation | None:
@@ -244,7 +233,6 @@ class ActorLearner(SamplingAlgorithm[Config]):
 
     def add_module(self, module_id: str, module_spec: SingleAgentRLModuleSpec | None = None) -> RLModule:
         """Add a module that learns from the next iteration on; see `Algorithm.add_module`."""
-        self._require_idle()
         module = super().add_module(module_id, module_spec)
         self._version += 1  # so that what a module of this id sampled that left is known to be another's
         self._joined[module_id] = self._version
@@ -253,14 +241,12 @@ class ActorLearner(SamplingAlgorithm[Config]):
 
     def remove_module(self, module_id: str) -> None:
         """Remove a module; its agents are mapped anew. KeyError that lists the ids for an unknown one."""
-        self._require_idle()
         super().remove_module(module_id)
         self._joined.pop(module_id, None)
         self._sent = None  # runners elsewhere have to hear of it
 
     def get_state(self) -> dict[str, Any]:
         """Return everything a resumed run needs; what is in flight is not kept, and counts as dropped."""
-        self._require_idle()
         return {
             **super().get_state(),
             "version": self._version,
@@ -270,29 +256,11 @@ class ActorLearner(SamplingAlgorithm[Config]):
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Set what `get_state` returned; the environments start anew. See `restore` for a safe way."""
-        self._require_idle()
         version, trained, dropped = state["version"], state["trained"], state["dropped"]
         super().set_state(state)
         self._version, self._trained, self._dropped = version, trained, dropped
         self._sent = None
         self._joined.clear()  # nothing is in flight
-
-    def evaluate(self, num_episodes: int | None = None, *, explore: bool = False) -> Result:
-        """Play whole episodes; see `Algorithm.evaluate`."""
-        self._require_idle()
-        return super().evaluate(num_episodes, explore=explore)
-
-    def _require_idle(self) -> None:
-        if self._thread is not None:
-            self._thread.require_idle()
-
-    def stop(self) -> None:
-        """Release the environments and end the learner's thread; calling it again does nothing."""
-        try:
-            super().stop()
-        finally:
-            if self._thread is not None:
-                self._thread.close()
 
 
 def _any_weights() -> AbstractContextManager[None]:

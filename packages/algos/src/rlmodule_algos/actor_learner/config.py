@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar, Self, Unpack
 
+from rlmodule_algos.batching import VTraceSettings
 from rlmodule_algos.config import AlgorithmConfig, TrainingSettings
 from rlmodule_algos.settings import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt, Schedule
 
@@ -55,3 +56,14 @@ class ActorLearnerConfig(AlgorithmConfig):
     def training(self, **settings: Unpack[ActorLearnerSettings]) -> Self:
         """Set hyperparameters. A schedule is `[[env_step, value], ...]`."""
         return self._set("training", self.training_settings, settings)
+
+
+def vtrace_settings(config: ActorLearnerConfig) -> VTraceSettings:
+    """Return what the settings say of V-trace."""
+    return VTraceSettings(
+        gamma=config.gamma,
+        lambda_=config.lambda_,
+        clip_rho=config.vtrace_clip_rho_threshold,
+        clip_c=config.vtrace_clip_c_threshold,
+        clip_pg_rho=config.vtrace_clip_pg_rho_threshold,
+    )

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from rlmodule_algos.batching import Fragment
+
 COUNTS = ("num_updates", "num_skipped_updates")  # are added up over the updates of an iteration
 LATEST = ("num_target_updates",)  # count over the life of the run
 EXTREMES = {"lag_min": min, "lag_max": max}
@@ -14,6 +16,13 @@ EXTREMES = {"lag_min": min, "lag_max": max}
 def took_a_step(learned: Mapping[str, Mapping[str, float]]) -> bool:
     """Whether any module took a step: not where none had data, or every gradient was not finite."""
     return any(values["num_updates"] for values in learned.values())
+
+
+def lags(fragments: Sequence[Fragment], version: int) -> dict[str, float]:
+    """Return how many updates the weights that acted are behind those of `version`, over the steps."""
+    behind = np.array([version - fragment.weights_version for fragment in fragments])
+    mean = float(np.average(behind, weights=[fragment.num_steps for fragment in fragments]))
+    return {"lag_min": float(behind.min()), "lag_mean": mean, "lag_max": float(behind.max())}
 
 
 def merged_results(results: Sequence[Mapping[str, Mapping[str, float]]]) -> dict[str, dict[str, float]]:

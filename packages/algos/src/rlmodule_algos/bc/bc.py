@@ -12,6 +12,7 @@ from rlmodule_algos.algorithm import Algorithm
 from rlmodule_algos.batching import steps_in_rows
 from rlmodule_algos.bc.config import BCConfig
 from rlmodule_algos.bc.data import ModuleData, ModuleEpisodes, read_by_module
+from rlmodule_algos.execution import held
 from rlmodule_algos.frameworks import Framework
 from rlmodule_algos.learning import value_at
 from rlmodule_algos.module_setup import policy_mapping
@@ -122,8 +123,9 @@ class BC(Algorithm[BCConfig]):
         )
         used = len(leaves(batch[Columns.ACTIONS])[0]) if steps is None else int(steps.sum())
         used = used if update.num_steps else 0  # no gradient was finite: nothing was learned
-        data.num_steps += used
-        self._steps += used
+        with held():
+            data.num_steps += used
+            self._steps += used
         return {
             **update.means,
             "validation_loss": data.validation_loss(VALIDATED_STEPS),

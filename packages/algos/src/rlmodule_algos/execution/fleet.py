@@ -10,23 +10,12 @@ from typing import NamedTuple
 
 from rlmodule_algos.execution.engine import Engine, Process, Ref
 from rlmodule_algos.execution.errors import EnvRunnerError
+from rlmodule_algos.execution.interrupts import released
 from rlmodule_algos.execution.messages import Delivery, Request, Snapshot
+from rlmodule_algos.execution.tolerance import PROVEN_S, FaultTolerance
 
 MAX_DELAY_S = 30.0
 MAX_WAIT_S = 1.0  # in one go, so that deadlines are seen
-PROVEN_S = 60.0  # of work, after which the failures before it are forgotten
-
-
-@dataclass(frozen=True)
-class FaultTolerance:
-    """How much failure is borne. Times are in seconds."""
-
-    restart: bool
-    max_restarts: int  # of all runners together, over the life of the run
-    max_failures_in_a_row: int  # of one runner, without a minute of work in between
-    restart_delay_s: float  # before the first restart; doubles with every failure in a row
-    sample_timeout_s: float  # for one fragment
-    start_timeout_s: float  # for making environments and modules; doubles with every failure in a row
 
 
 @dataclass
@@ -93,6 +82,8 @@ class Fleet:
     Nothing happens in the background: `poll` does it all, and puts into `arrived` what came. What a
     runner had been asked for is dropped with it and told by `lost`; a fragment that another incarnation or
     an earlier epoch was asked for is refused.
+
+    Whoever calls holds interrupts back, see `interrupts`; they are let through where it waits.
     """
 
     def __init__(
@@ -213,17 +204,20 @@ class Fleet:
 
     def _wait(self, timeout: float) -> list[Slot]:
         awaited = {slot.awaited: slot for slot in self.slots if slot.awaited is not None}
-        if not awaited:
-            sleep(timeout)
-            return []
-        return [awaited[ref] for ref in self._engine.wait(list(awaited), timeout)]
+        with released():
+            if not awaited:
+                sleep(timeout)
+                return []
+            ready = self._engine.wait(list(awaited), timeout)
+        return [awaited[ref] for ref in ready]
 
     def _advance(self, slot: Slot) -> Failure | None:
         """Take what a runner has done."""
-        try:
-            done = self._engine.get(slot.awaited)
-        except Exception as error:  # whatever an environment raises, or how its process died
-            return Failure(slot, "raised an error or died", error)
+        with released():
+            try:
+                done = self._engine.get(slot.awaited)
+            except Exception as error:  # whatever an environment raises, or how its process died
+                return Failure(slot, "raised an error or died", error)
         slot.since = monotonic()
         if not slot.ready:
             slot.pid, slot.ready_at = done, slot.since
@@ -276,25 +270,12 @@ class Fleet:
         slot.restart_at = monotonic() + min(
             self._tolerance.restart_delay_s * 2 ** (slot.failures - 1), MAX_DELAY_S
         )
-        if self._error is None and (why := self._given_up(slot)) is not None:
+        if (
+            self._error is None
+            and (why := self._tolerance.given_up(slot.failures, self.books.restarts)) is not None
+        ):
             text = f"{who} {described}\n{why}"
             if slot.first_error != described:
                 text += f"; its first failure of these: it {slot.first_error}"
             self._error = EnvRunnerError(text)
             self._error.__cause__ = error
-
-    def _given_up(self, slot: Slot) -> str | None:
-        tolerance = self._tolerance
-        if not tolerance.restart:
-            return "It is not replaced, as fault_tolerance(restart_failed_env_runners=False) says"
-        if slot.failures >= tolerance.max_failures_in_a_row:
-            return (
-                f"It failed {slot.failures} times in a row, each time within {PROVEN_S:g} s of its start, "
-                "which is all that fault_tolerance(max_failures_in_a_row=...) bears"
-            )
-        if self.books.restarts >= tolerance.max_restarts:
-            return (
-                f"Runners were replaced {self.books.restarts} times, which is all that "
-                "fault_tolerance(max_num_env_runner_restarts=...) bears"
-            )
-        return None

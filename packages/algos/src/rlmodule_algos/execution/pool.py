@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from rlmodule_algos.batching import Fragment
+from rlmodule_algos.execution.interrupts import released
 from rlmodule_algos.sampling import Episodes, Runner
 from rlmodule_core import MultiAgentRLModule, RLModule, SingleAgentRLModuleSpec
 from rlmodule_core.module import State
@@ -110,7 +111,8 @@ class LocalPool:
             count = max(1, -(-num_env_steps // (length * self.runner.num_envs)))
         by_module: dict[str, list[Fragment]] = {}
         for _ in range(count):
-            collected = self.runner.collect(length, weights_version=self._version)
+            with released():
+                collected = self.runner.collect(length, weights_version=self._version)
             self._fragments += 1
             for module_id, fragment in collected.items():
                 by_module.setdefault(module_id, []).append(fragment)

@@ -11,8 +11,10 @@ import numpy as np
 
 from rlmodule_algos.batching import Fragment
 from rlmodule_algos.execution.engine import Engine
-from rlmodule_algos.execution.fleet import FaultTolerance, Fleet
+from rlmodule_algos.execution.fleet import Fleet
+from rlmodule_algos.execution.interrupts import held
 from rlmodule_algos.execution.messages import Delivery, Receipt, Snapshot
+from rlmodule_algos.execution.tolerance import FaultTolerance
 from rlmodule_algos.learning import Added
 from rlmodule_algos.sampling import MergedEpisodes
 from rlmodule_core import SingleAgentRLModuleSpec
@@ -68,7 +70,9 @@ class RemotePool:
 
     def broadcast(self, version: int, get_weights: Callable[[], State]) -> None:
         """Copy and send the weights, once a version; requests that wait already keep theirs."""
-        if version != self._version:
+        if version == self._version:
+            return
+        with held():
             self._num_snapshots += 1
             mapping = None if self._pickled_mapping is None else self._pickled_mapping()
             added, trained = dict(self._added), tuple(self._learns())
@@ -85,18 +89,19 @@ class RemotePool:
         """
         if self._closed:
             raise RuntimeError("sample: this pool was closed")
-        if self._requests_in_flight is None:
-            deliveries = self._sample_together(num_env_steps)
-        else:
-            deliveries = self._take_arrived(num_env_steps)
-        by_module: dict[str, list[Fragment]] = {}
-        for delivery in deliveries:
-            self.receipts.append(delivery.receipt)
-            self.episodes.add(delivery.episodes)
-            self.env_seconds += delivery.env_seconds
-            for module_id, fragment in delivery.fragments.items():
-                by_module.setdefault(module_id, []).append(fragment)
-        return by_module
+        with held():
+            if self._requests_in_flight is None:
+                deliveries = self._sample_together(num_env_steps)
+            else:
+                deliveries = self._take_arrived(num_env_steps)
+            by_module: dict[str, list[Fragment]] = {}
+            for delivery in deliveries:
+                self.receipts.append(delivery.receipt)
+                self.episodes.add(delivery.episodes)
+                self.env_seconds += delivery.env_seconds
+                for module_id, fragment in delivery.fragments.items():
+                    by_module.setdefault(module_id, []).append(fragment)
+            return by_module
 
     def _sample_together(self, num_env_steps: int) -> list[Delivery]:
         """Give each runner its share; that of one that fails goes to whoever is free first."""
@@ -143,9 +148,10 @@ class RemotePool:
         Runners that sample together rest meanwhile. Raises EnvRunnerError if runners fail too often.
         """
         if self._portion is not None:
-            self._fleet.poll(0.0)
-            self._fleet.lost.clear()
-            self._fill_up(*self._portion)
+            with held():
+                self._fleet.poll(0.0)
+                self._fleet.lost.clear()
+                self._fill_up(*self._portion)
 
     def _portions(self, num_env_steps: int) -> tuple[int, int]:
         """Return the environment steps of a request, and how many of these make a batch."""
@@ -199,10 +205,11 @@ class RemotePool:
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Set it; what is in flight is dropped, and every runner starts over with a seed of its own."""
-        self._rng.bit_generator.state = state["rng"]
-        self.episodes.set_state(state["episodes"])
-        self._version = None
-        self._fleet.start_over()
+        with held():
+            self._rng.bit_generator.state = state["rng"]
+            self.episodes.set_state(state["episodes"])
+            self._version = None
+            self._fleet.start_over()
 
     def close(self) -> None:
         """End every runner; calling it again, or in a fork of this process, does nothing."""
