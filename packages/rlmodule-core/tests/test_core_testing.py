@@ -250,6 +250,11 @@ class TooMany(Linear):
         return {"action_dist": NumpyCategorical(batch["obs"] @ self.w + 50, start=7)}
 
 
+class TooManyInTraining(Linear):
+    def _forward_train(self, batch: Batch, **kwargs: Any) -> Output:
+        return {"action_dist": NumpyCategorical(np.zeros((len(batch["obs"]), 3)))}
+
+
 class Specless(Linear):
     def input_specs_train(self) -> SpecType:
         return None
@@ -417,6 +422,11 @@ BROKEN = {
         "test_acting_gives_an_action_distribution",
         r"exploration: action_dist is not over config.action_space, in 1 place\n  action: expected logits of "
         r"2 classes from 0, as Discrete\(2\) has them, got logits of 2 from 7\n  distribution_config\(action",
+    ),
+    TooManyInTraining: (
+        "test_training_gives_a_distribution_over_the_same_actions_if_any",
+        r"train: action_dist is not over config.action_space, in 1 place\n  action: expected logits of 2 "
+        r"classes from 0, as Discrete\(2\) has them, got logits of 3 from 0\n",
     ),
     OneRowOnly: ("test_every_phase_takes_its_batch_of_any_size", "exploration: 1 actions for 5 rows"),
     OnlyDicts: ("test_a_batch_may_be_any_mapping_and_be_passed_by_keyword", FORWARD + "a read-only mapping"),

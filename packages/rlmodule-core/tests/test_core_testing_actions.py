@@ -27,7 +27,7 @@ from rlmodule_core import (
 )
 from rlmodule_core.numpy_distributions import numpy_distribution
 from rlmodule_core.testing import RLModuleConformance
-from rlmodule_specs import check
+from rlmodule_specs import TensorSpec, check
 
 OBS = spaces.Box(-1, 1, (3,))
 PAIR = spaces.Dict({"a": spaces.Discrete(2), "b": spaces.Discrete(3, start=1)})
@@ -398,6 +398,23 @@ def test_observations_that_are_wrong_inside_must_be_refused(cls: Any, space: str
 @pytest.mark.parametrize("space", ["a dict", "a tuple in a dict"])
 def test_a_module_may_decide_what_it_takes_and_must_refuse_what_its_specs_do(cls: Any, space: str) -> None:
     refusing(cls, space)
+
+
+def test_a_module_may_take_other_observations_than_its_space_has() -> None:
+    class Flat(Whole):
+        def _input_specs(self) -> Any:
+            return {"obs": TensorSpec("b, 7")}
+
+    class Suite(RLModuleConformance):
+        def make_module(self) -> RLModule:
+            return Flat(
+                RLModuleConfig(observation_space=OBSERVATIONS["a dict"], action_space=spaces.Discrete(2))
+            )
+
+        def make_batch(self, module: RLModule, phase: str, rows: int) -> dict[str, Any]:
+            return {"obs": np.zeros((rows, 7))}
+
+    Suite().test_a_batch_that_lacks_obs_or_has_other_sizes_is_refused_at_every_call()
 
 
 def refusing(cls: Any, space: str) -> None:

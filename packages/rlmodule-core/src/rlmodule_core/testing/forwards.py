@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from types import MappingProxyType
 from typing import Any
@@ -11,13 +12,12 @@ import numpy as np
 from gymnasium import spaces
 
 from rlmodule_core.columns import Columns
-from rlmodule_core.distribution import Distribution
-from rlmodule_core.module import Batch, RLModule
+from rlmodule_core.module import Batch, Output, RLModule
 from rlmodule_core.multi_agent import DEFAULT_MODULE_ID
-from rlmodule_core.nest import Nest, leaves, map_nest
+from rlmodule_core.nest import Nest, leaves, map_nest, matching_leaves
 from rlmodule_core.nested_dict import NestedDict
 from rlmodule_core.observation_parts import LeafPath, leaf_at, path_text, with_leaf, without_key
-from rlmodule_core.spaces import leaf_shape
+from rlmodule_core.spaces import leaf_shape, nest_of_spaces
 from rlmodule_core.testing.actions import action_problems
 from rlmodule_core.testing.making import ACTING, PHASES, Making, promised, refused
 from rlmodule_specs import SpecError, SpecType, check
@@ -78,24 +78,14 @@ class ForwardPromises(Making):
         """`action_dist` is ours or the framework's own, over the action space: draws, scores, has a mode."""
         module = self.make_module()
         for phase in ACTING:
-            distribution = self._distribution(module, self._act(module, phase, ROWS))
-            rows = (ROWS, 1) if module.is_stateful() else (ROWS,)
-            with promised(f"{phase}: action_dist draws and has a mode, nests of tensors of the framework"):
-                draws = [distribution.sample() for _ in range(DRAWS)]
-                mode = self._arrays(module, distribution.to_deterministic().sample())
-                drawn = {f"draw {i}": self._arrays(module, value) for i, value in enumerate(draws)}
-            for found in (np.shape(leaf)[: len(rows)] for leaf in leaves(drawn["draw 0"])):
-                assert found == rows, (
-                    f"{phase}: actions of {list(found)} rows and steps, expected {list(rows)}"
-                )
-            shapes, expected = ([np.shape(leaf) for leaf in leaves(nest)] for nest in (mode, drawn["draw 0"]))
-            assert shapes == expected, f"{phase}: the mode has shapes {shapes}, draws have {expected}"
-            self._require_actions(module, distribution, {**drawn, "the mode": mode}, rows, phase)
-            try:
-                score = distribution.logp(draws[0])
-            except NotImplementedError:  # a deterministic policy
-                continue
-            assert np.shape(score) == rows, f"{phase}: logp has shape {np.shape(score)}, not {rows}"
+            self._require_actions(module, phase, self._act(module, phase, ROWS))
+
+    def test_training_gives_a_distribution_over_the_same_actions_if_any(self) -> None:
+        """What a loss scores the actions with that acting drew."""
+        module = self.make_module()
+        output = self._act(module, "train", ROWS)
+        if Columns.ACTION_DIST in output:
+            self._require_actions(module, "train", output)
 
     def test_inference_is_repeatable_and_rows_do_not_influence_each_other(self) -> None:
         """The policy for one batch is the same again, and the same row by row."""
@@ -136,33 +126,34 @@ class ForwardPromises(Making):
         output = many.forward_inference({DEFAULT_MODULE_ID: self.make_batch(module, "inference", 2)})
         assert list(output) == [DEFAULT_MODULE_ID], f"its output has the ids {list(output)}"
 
-    def _require_actions(
-        self,
-        module: RLModule,
-        distribution: Distribution[Any],
-        drawn: dict[str, Nest],
-        rows: tuple[int, ...],
-        phase: str,
-    ) -> None:
+    def _require_actions(self, module: RLModule, phase: str, output: Output) -> None:
+        """Demand a distribution that draws and scores actions of the space, one for each row and step."""
+        distribution = self._distribution(module, output)
+        rows = (ROWS, 1) if module.is_stateful() else (ROWS,)
+        with promised(f"{phase}: action_dist draws nests of tensors of the framework"):
+            draws = [distribution.sample() for _ in range(DRAWS)]
+            drawn = {f"draw {i}": self._arrays(module, value) for i, value in enumerate(draws)}
+        for found in (np.shape(leaf)[: len(rows)] for leaf in leaves(drawn["draw 0"])):
+            assert found == rows, f"{phase}: actions of {list(found)} rows and steps, expected {list(rows)}"
+        if phase in ACTING:
+            with promised(f"{phase}: action_dist has a mode, a nest of tensors of the framework"):
+                mode = self._arrays(module, distribution.to_deterministic().sample())
+            shapes, expected = ([np.shape(leaf) for leaf in leaves(nest)] for nest in (mode, drawn["draw 0"]))
+            assert shapes == expected, f"{phase}: the mode has shapes {shapes}, draws have {expected}"
+            drawn["the mode"] = mode
         space = None if module.config is None else module.config.action_space
-        if space is None:
-            return
-        problems = action_problems(space, distribution, drawn, rows, partial(self._arrays, module))
-        count = "1 place" if len(problems) == 1 else f"{len(problems)} places"
-        assert not problems, "\n  ".join(
-            (
-                f"{phase}: action_dist is not over config.action_space, in {count}",
-                *problems,
-                "distribution_config(action_space) of rlmodule_core says how many inputs one takes "
-                f'(input_dim); its build("{module.framework}") makes it of them',
-            )
-        )
+        if space is not None:
+            problems = action_problems(space, distribution, drawn, rows, partial(self._arrays, module))
+            assert not problems, _no_actions(phase, problems, module.framework)
+        with suppress(NotImplementedError):  # a deterministic policy
+            score = distribution.logp(draws[0])
+            assert np.shape(score) == rows, f"{phase}: logp has shape {np.shape(score)}, not {rows}"
 
     def _broken(self, module: RLModule, phase: str, good: Batch) -> Iterator[tuple[str, Batch]]:
         """Yield what the default specs refuse, as far as specs of the module's own do not allow it."""
         yield "no obs", {key: value for key, value in good.items() if key != Columns.OBS}
         space = None if module.config is None else module.config.observation_space
-        if space is None:
+        if space is None or not _is_nested_as(space, good[Columns.OBS]):  # `make_batch` gives what it takes
             return
         own = any(getattr(type(module), name) is not getattr(RLModule, name) for name in SPECS)
         spec = getattr(module, f"input_specs_{phase}")() if own else None
@@ -198,12 +189,31 @@ def _leaf_shapes(space: Any, path: LeafPath = ()) -> Iterator[tuple[LeafPath, tu
             yield path, leaf_shape(space)
 
 
+def _is_nested_as(space: Any, obs: Nest) -> bool:
+    try:
+        matching_leaves(nest_of_spaces(space), obs)
+    except ValueError:
+        return False
+    return True
+
+
 def _accepted(spec: SpecType, batch: Batch) -> bool:
     try:
         check(batch, spec)
     except SpecError:
         return False
     return True
+
+
+def _no_actions(phase: str, problems: list[str], framework: str) -> str:
+    count = "1 place" if len(problems) == 1 else f"{len(problems)} places"
+    lines = (
+        f"{phase}: action_dist is not over config.action_space, in {count}",
+        *problems,
+        "distribution_config(action_space) of rlmodule_core says how many inputs one takes (input_dim); "
+        f'its build("{framework}") makes it of them',
+    )
+    return "\n  ".join(lines)
 
 
 def _row(nest: Nest, i: int) -> Any:
