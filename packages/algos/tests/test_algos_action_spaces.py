@@ -179,5 +179,5 @@ def test_a_vector_environment_hands_each_of_its_environments_its_part_of_a_nest(
 def test_the_bridge_of_a_framework_refuses_a_plain_tensor_in_words() -> None:
     for name in FRAMEWORKS:
         bridge = Framework(name).bridge
-        with pytest.raises(TypeError, match=r"action_dist: expected a Distribution or .* got .*Tensor"):
+        with pytest.raises(TypeError, match=r"action_dist: expected a distribution, such as .* got .*Tensor"):
             bridge.as_distribution(bridge.to_tensors(np.zeros((2, 3), np.float32)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -31,10 +32,7 @@ from rlmodule_core.bc_sizes import discrete_bc_sizes
 from rlmodule_specs import SpecError
 
 BOX, TWO = spaces.Box(-1, 1, (4,)), spaces.Discrete(2)
-DISTRIBUTION = (
-    "rlmodule_core.numpy_distributions.base.NumpyDistribution or "
-    "rlmodule_core.distribution.CustomDistribution"
-)
+DISTRIBUTION = "a distribution over NumPy arrays, such as NumpyCategorical(logits)"
 
 
 class Mine(NumpyRLModule):
@@ -294,13 +292,41 @@ def test_an_output_without_a_distribution_is_refused_at_once(
     assert str(caught.value) == expected
 
 
-def test_a_distribution_of_ones_own_passes_that_says_of_no_framework(monkeypatch: pytest.MonkeyPatch) -> None:
+def own_distribution(framework: str | None) -> Distribution[Any]:
     methods = {name: lambda self, *given: None for name in Distribution.__abstractmethods__}
-    own = type("Own", (Distribution,), methods)()
+    made: Distribution[Any] = type("Own", (Distribution,), {**methods, "framework": framework})()
+    return made
+
+
+@pytest.mark.parametrize("framework", [None, "numpy"])
+def test_a_distribution_of_ones_own_passes_that_says_of_no_other_framework(
+    framework: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = own_distribution(framework)
     monkeypatch.setattr(Mine, "returned", {"action_dist": own})
 
     assert Mine(RLModuleConfig()).forward_inference({"obs": 1})["action_dist"] is own
     assert numpy_bridge.as_distribution(own) is own
+
+
+def test_a_distribution_of_ones_own_that_says_of_another_framework_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    own = own_distribution("torch")
+    monkeypatch.setattr(Mine, "returned", {"action_dist": own})
+
+    with pytest.raises(SpecError, match=f"expected {re.escape(DISTRIBUTION)}, got .*Own"):
+        Mine(RLModuleConfig()).forward_inference({"obs": 1})
+    with pytest.raises(TypeError, match=f"action_dist: expected {re.escape(DISTRIBUTION)}, got .*Own"):
+        numpy_bridge.as_distribution(own)
+
+
+def test_classes_that_a_module_asks_for_itself_are_named_as_they_are() -> None:
+    class Narrow(Mine):
+        action_dist_classes: ClassVar[tuple[type, ...]] = (dict,)
+
+    with pytest.raises(SpecError, match=r"action_dist:  expected dict, got .*NumpyCategorical"):
+        Narrow(RLModuleConfig()).forward_inference({"obs": 1})
 
 
 def test_training_that_returns_no_mapping_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -210,8 +210,8 @@ def test_acting_without_an_action_dist_is_refused_with_this_very_message(phase: 
 
     assert str(caught.value) == (
         f"Mute.forward_{phase}: the output breaks output_specs_{phase}() in 1 place\n"
-        "  action_dist:  expected rlmodule_core.numpy_distributions.base.NumpyDistribution or "
-        "rlmodule_core.distribution.CustomDistribution, got no such key, did you mean 'actions'?"
+        "  action_dist:  expected a distribution over NumPy arrays, such as NumpyCategorical(logits), "
+        "got no such key, did you mean 'actions'?"
     )
 
 

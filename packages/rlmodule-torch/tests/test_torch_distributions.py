@@ -260,5 +260,5 @@ def test_with_inputs_keeps_what_the_inputs_leave_open() -> None:
 def test_anything_else_than_a_distribution_is_refused_by_its_class(value: Any, named: str) -> None:
     ours = TorchCategorical(torch.zeros(1, 2))
     assert as_distribution(ours) is ours
-    with pytest.raises(TypeError, match=f"action_dist: expected a Distribution or .* got .*{named}"):
+    with pytest.raises(TypeError, match=f"action_dist: expected a distribution, such as .* got .*{named}"):
         as_distribution(value)

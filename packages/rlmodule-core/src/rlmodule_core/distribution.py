@@ -12,6 +12,8 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import gymnasium as gym
 
+from rlmodule_specs import SpecError
+
 Tensor = TypeVar("Tensor")
 
 
@@ -19,7 +21,7 @@ class Distribution(abc.ABC, Generic[Tensor]):
     """Actions given parameters."""
 
     framework: ClassVar[str | None] = None
-    """Whose tensors the class is over; one of a user's own need not say."""
+    """Whose tensors the class is over ("torch"); one of a user's own need not say."""
 
     inputs: Tensor
     """The flat parameters, `[*batch, n]`; `from_inputs` of them gives an equal distribution."""
@@ -72,16 +74,39 @@ class Distribution(abc.ABC, Generic[Tensor]):
             cls.to_numpy = Distribution.to_numpy  # type: ignore[method-assign]
 
 
-class CustomDistribution(abc.ABC):  # noqa: B024  # nothing is derived from it
-    """What a user derives from `Distribution` itself, and from none that says whose tensors it is over.
+class DistributionIn(abc.ABC):
+    """Any `Distribution` that modules of one framework may return: its own, or of a class that does not say.
 
-    It is for `isinstance` alone.
+    It has a subclass for each framework, which is for `isinstance` alone. Where time counts our own base
+    stands beside it: a check knows what is derived from that without asking.
     """
+
+    framework: ClassVar[str | None] = None
+    wanted: ClassVar[str]
+    """What such a module returns under `action_dist`, in words."""
 
     @classmethod
     def __subclasshook__(cls, other: type) -> bool:
         """Whether a class is such a one."""
-        return issubclass(other, Distribution) and other.framework is None
+        return issubclass(other, Distribution) and other.framework in (cls.framework, None)
+
+    @classmethod
+    def refused(cls, value: object) -> TypeError:
+        """The error for what a module returned instead."""
+        found = f"{type(value).__module__}.{type(value).__qualname__}"
+        return TypeError(f"action_dist: expected {cls.wanted}, got {found}")
+
+
+def in_words(error: SpecError, classes: tuple[type, ...]) -> SpecError:
+    """Return the error of an output's check with words where it names the classes of an `action_dist`."""
+    from rlmodule_specs.describe import expectation  # right outputs need none of it
+
+    wanted, named = getattr(classes[0], "wanted", None), expectation(classes)
+    problems = tuple(
+        problem._replace(expected=wanted) if wanted and problem.expected == named else problem
+        for problem in error.problems
+    )
+    return SpecError(problems, error.where, error.subject, error.rule)
 
 
 _IN_NUMPY_TOO = ("sample", "logp", "entropy", "kl", "to_deterministic")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Never, Self, TypeAlias
 import numpy as np
 
 from rlmodule_core.columns import Columns
-from rlmodule_core.distribution import Distribution
+from rlmodule_core.distribution import Distribution, in_words
 from rlmodule_core.module_config import RLModuleConfig
 from rlmodule_core.module_meta import RLModuleMeta
 from rlmodule_core.nest import Nest
@@ -22,7 +22,7 @@ from rlmodule_core.overrides import PUBLIC_FORWARDS
 from rlmodule_core.spaces import spec_from_space
 from rlmodule_core.spec_methods import call_checkers
 from rlmodule_core.state import check_initial_state, flatten_state
-from rlmodule_specs import SpecType
+from rlmodule_specs import SpecError, SpecType
 
 if TYPE_CHECKING:
     from rlmodule_core.catalog_protocol import CatalogClass
@@ -99,7 +99,10 @@ class RLModule(metaclass=RLModuleMeta):
         check = self._check_exploration
         sizes = check.input(batch)
         output = self._run_exploration(batch, **kwargs) if kwargs else self._run_exploration(batch)
-        check.output(output, sizes)
+        try:
+            check.output(output, sizes)
+        except SpecError as error:
+            raise in_words(error, self.action_dist_classes) from None
         return output
 
     def forward_inference(self, batch: Batch, **kwargs: Any) -> Output:
@@ -107,7 +110,10 @@ class RLModule(metaclass=RLModuleMeta):
         check = self._check_inference
         sizes = check.input(batch)
         output = self._run_inference(batch, **kwargs) if kwargs else self._run_inference(batch)
-        check.output(output, sizes)
+        try:
+            check.output(output, sizes)
+        except SpecError as error:
+            raise in_words(error, self.action_dist_classes) from None
         return output
 
     # The argument lists are open, so that an override may name and type its own.

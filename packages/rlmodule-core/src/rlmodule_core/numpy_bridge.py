@@ -10,6 +10,7 @@ from typing import Any
 from rlmodule_core.distribution import Distribution
 from rlmodule_core.module import Batch, Output, RLModule
 from rlmodule_core.nest import Nest
+from rlmodule_core.numpy_distributions import AnyNumpyDistribution
 
 
 def to_tensors(nest: Nest, device: object = None) -> Nest:
@@ -30,9 +31,6 @@ def call(module: RLModule, forward: str, batch: Batch) -> Output:
 
 def as_distribution(value: object) -> Distribution[Any]:
     """Return a distribution over NumPy arrays as it is. Raises TypeError for anything else."""
-    if isinstance(value, Distribution) and value.framework in ("numpy", None):
+    if isinstance(value, Distribution) and isinstance(value, AnyNumpyDistribution):
         return value
-    raise TypeError(
-        "action_dist: expected a Distribution over NumPy arrays, got "
-        f"{type(value).__module__}.{type(value).__qualname__}"
-    )
+    raise AnyNumpyDistribution.refused(value)

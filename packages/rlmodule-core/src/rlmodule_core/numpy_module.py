@@ -10,11 +10,15 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from rlmodule_core.columns import Columns
-from rlmodule_core.distribution import CustomDistribution
 from rlmodule_core.distribution_config import DistributionConfig
 from rlmodule_core.module import Batch, Output, RLModule, State
 from rlmodule_core.module_config import RLModuleConfig
-from rlmodule_core.numpy_distributions import Array, NumpyDistribution, numpy_distribution
+from rlmodule_core.numpy_distributions import (
+    AnyNumpyDistribution,
+    Array,
+    NumpyDistribution,
+    numpy_distribution,
+)
 from rlmodule_core.numpy_layers import NumpyLayers
 from rlmodule_core.state import as_dtype, check_same_state, flatten_state, nest_state
 
@@ -23,7 +27,7 @@ class NumpyRLModule(RLModule):
     """Base of modules whose batches are NumPy arrays; nothing here carries a gradient."""
 
     framework: ClassVar[str] = "numpy"
-    action_dist_classes: ClassVar[tuple[type, ...]] = (NumpyDistribution, CustomDistribution)
+    action_dist_classes: ClassVar[tuple[type, ...]] = (AnyNumpyDistribution, NumpyDistribution)
 
 
 class NumpyPolicy(NumpyRLModule):

@@ -11,11 +11,12 @@ import numpy as np
 import tensorflow as tf
 
 from rlmodule_core import Columns, Distribution, RLModule, RLModuleConfig
-from rlmodule_core.distribution import CustomDistribution
+from rlmodule_core.distribution import in_words
 from rlmodule_core.layer_checks import batch_of_zeros
 from rlmodule_core.module import Batch, Output, State, device_is_taken
 from rlmodule_core.nest import map_nest
 from rlmodule_core.state import check_same_state, flatten_state, nest_state, with_ties
+from rlmodule_specs import SpecError
 from rlmodule_tf._variables import (
     _KERAS_LAYER,
     _by_name,
@@ -28,7 +29,7 @@ from rlmodule_tf._variables import (
 )
 from rlmodule_tf.arrays import as_array, dtypes_of
 from rlmodule_tf.bridge import graphs, no_grad, nothing_records, to_tensors
-from rlmodule_tf.distributions.base import TfDistribution
+from rlmodule_tf.distributions.base import AnyTfDistribution, TfDistribution
 from rlmodule_tf.distributions.native import _SampleLogProbEntropy
 from rlmodule_tf.modes import _Contents, _in_inference_mode, _in_train_mode, _modes_matter, keras_state
 
@@ -52,9 +53,9 @@ class TfRLModule(_OwnsVariables, RLModule):
 
     framework: ClassVar[str] = "tf"
     action_dist_classes: ClassVar[tuple[type, ...]] = (
+        AnyTfDistribution,
         TfDistribution,
         _SampleLogProbEntropy,
-        CustomDistribution,
     )
 
     def __init__(self, config: RLModuleConfig | None = None) -> None:
@@ -154,7 +155,10 @@ class TfRLModule(_OwnsVariables, RLModule):
             output = self._forward_exploration(batch)
         else:
             output = self._in_acting(self._forward_exploration, batch, kwargs)
-        check_output(output, sizes)
+        try:
+            check_output(output, sizes)
+        except SpecError as error:
+            raise in_words(error, self.action_dist_classes) from None
         return output
 
     def forward_inference(self, batch: Batch, **kwargs: Any) -> Output:
@@ -171,7 +175,10 @@ class TfRLModule(_OwnsVariables, RLModule):
             output = self._forward_inference(batch)
         else:
             output = self._in_acting(self._forward_inference, batch, kwargs)
-        check_output(output, sizes)
+        try:
+            check_output(output, sizes)
+        except SpecError as error:
+            raise in_words(error, self.action_dist_classes) from None
         return output
 
     def _in_training(self, batch: Batch, kwargs: dict[str, Any]) -> Output:

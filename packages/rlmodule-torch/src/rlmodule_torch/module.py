@@ -10,11 +10,10 @@ from torch import Tensor, nn
 from torch.compiler import is_compiling
 
 from rlmodule_core import RLModule, RLModuleConfig
-from rlmodule_core.distribution import CustomDistribution
 from rlmodule_core.module import Batch, Output, State, call_is_refused, device_is_taken
 from rlmodule_core.state import check_same_state, flatten_state, nest_state, with_ties
 from rlmodule_torch.arrays import _as_arrays, _take_dtypes, _write_arrays, dtypes_of
-from rlmodule_torch.distributions.base import TorchDistribution
+from rlmodule_torch.distributions.base import AnyTorchDistribution, TorchDistribution
 from rlmodule_torch.modes import _mode_of, _put_back, _Seen, _Switchable
 from rlmodule_torch.multi_agent import TorchMultiAgentRLModule
 
@@ -29,9 +28,9 @@ class TorchRLModule(_Switchable, RLModule):
 
     framework: ClassVar[str] = "torch"
     action_dist_classes: ClassVar[tuple[type, ...]] = (
+        AnyTorchDistribution,
         TorchDistribution,
         torch.distributions.Distribution,
-        CustomDistribution,
     )
 
     def __init__(self, config: RLModuleConfig | None = None) -> None:

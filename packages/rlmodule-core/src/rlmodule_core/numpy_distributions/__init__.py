@@ -1,6 +1,6 @@
 """Action distributions over NumPy arrays: what samplers draw from, and the oracle of the others."""
 
-from rlmodule_core.numpy_distributions.base import Array, NumpyDistribution
+from rlmodule_core.numpy_distributions.base import AnyNumpyDistribution, Array, NumpyDistribution
 from rlmodule_core.numpy_distributions.bernoulli import NumpyBernoulli
 from rlmodule_core.numpy_distributions.categorical import (
     NumpyCategorical,
@@ -12,6 +12,7 @@ from rlmodule_core.numpy_distributions.gaussian import NumpyDiagGaussian, NumpyS
 from rlmodule_core.numpy_distributions.multi import NumpyMultiDistribution, numpy_distribution
 
 __all__ = [
+    "AnyNumpyDistribution",
     "Array",
     "NumpyBernoulli",
     "NumpyCategorical",

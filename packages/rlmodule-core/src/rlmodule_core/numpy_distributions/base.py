@@ -7,9 +7,17 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from rlmodule_core.distribution import DistributionIn
 from rlmodule_core.parametric_distribution import ParametricDistribution
 
 Array = npt.NDArray[Any]
+
+
+class AnyNumpyDistribution(DistributionIn):
+    """What a NumPy module returns under `action_dist`, one of a user's own too."""
+
+    framework = "numpy"
+    wanted = "a distribution over NumPy arrays, such as NumpyCategorical(logits)"
 
 
 class NumpyDistribution(ParametricDistribution[Array]):

@@ -9,10 +9,18 @@ import gymnasium as gym
 import tensorflow as tf
 
 from rlmodule_core import Distribution
+from rlmodule_core.distribution import DistributionIn
 from rlmodule_core.parametric_distribution import ParametricDistribution
 
 _ANYTHING: Any = object()
 """In a constructor's place of a tensor while `tf.nest` puts what it likes there: a name, a spec, an array."""
+
+
+class AnyTfDistribution(DistributionIn):
+    """Ours and a user's own; what has the methods of a distribution may stand beside them."""
+
+    framework = "tf"
+    wanted = "a distribution, such as TfCategorical(logits) or an object with sample, log_prob and entropy"
 
 
 class TfDistribution(Distribution[tf.Tensor]):

@@ -8,7 +8,7 @@ import gymnasium as gym
 import tensorflow as tf
 
 from rlmodule_core import Distribution
-from rlmodule_tf.distributions.base import TfDistribution
+from rlmodule_tf.distributions.base import AnyTfDistribution, TfDistribution
 from rlmodule_tf.distributions.deterministic import TfDeterministic
 
 
@@ -112,11 +112,8 @@ def as_distribution(value: object) -> Distribution[tf.Tensor]:
 
     Raises TypeError for anything else.
     """
-    if isinstance(value, Distribution) and value.framework in ("tf", None):
+    if isinstance(value, Distribution) and isinstance(value, AnyTfDistribution):
         return value
     if isinstance(value, _SampleLogProbEntropy):
         return TfNative(value)
-    raise TypeError(
-        "action_dist: expected a Distribution or an object with sample, log_prob and entropy over TensorFlow "
-        f"tensors, got {type(value).__module__}.{type(value).__qualname__}"
-    )
+    raise AnyTfDistribution.refused(value)

@@ -6,9 +6,17 @@ import torch.distributions as td
 from torch import Tensor
 
 from rlmodule_core import Distribution
+from rlmodule_core.distribution import DistributionIn
 from rlmodule_core.parametric_distribution import ParametricDistribution
 
 CHOICES = (td.Categorical, td.OneHotCategorical)
+
+
+class AnyTorchDistribution(DistributionIn):
+    """Ours and a user's own; those of `torch.distributions` may stand beside them."""
+
+    framework = "torch"
+    wanted = "a distribution, such as TorchCategorical(logits) or one of torch.distributions"
 
 
 class TorchDistribution(Distribution[Tensor]):

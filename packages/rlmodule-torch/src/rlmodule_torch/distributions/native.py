@@ -12,7 +12,7 @@ import torch.distributions as td
 from torch import Tensor
 
 from rlmodule_core import Distribution
-from rlmodule_torch.distributions.base import TorchDistribution, _native_kl
+from rlmodule_torch.distributions.base import AnyTorchDistribution, TorchDistribution, _native_kl
 from rlmodule_torch.distributions.deterministic import TorchDeterministic
 
 
@@ -112,11 +112,8 @@ def as_distribution(value: object) -> Distribution[Tensor]:
 
     Raises TypeError for anything else.
     """
-    if isinstance(value, Distribution) and value.framework in ("torch", None):
+    if isinstance(value, Distribution) and isinstance(value, AnyTorchDistribution):
         return value
     if isinstance(value, td.Distribution):
         return TorchNative(value)
-    raise TypeError(
-        "action_dist: expected a Distribution or a torch.distributions.Distribution over torch tensors, "
-        f"got {type(value).__module__}.{type(value).__qualname__}"
-    )
+    raise AnyTorchDistribution.refused(value)
