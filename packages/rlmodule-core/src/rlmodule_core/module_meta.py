@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 from typing import Any
 
+from rlmodule_core.construction import constructed
 from rlmodule_core.module_config import RLModuleConfig, as_given
 from rlmodule_core.overrides import PUBLIC_FORWARDS, misspelled
 
@@ -42,21 +43,9 @@ class RLModuleMeta(abc.ABCMeta):
                 f"{cls.__name__} cannot be built: it lacks {', '.join(missing)}; "
                 "each takes the batch, a mapping, and returns a dict"
             )
-        made: Any = cls
-        module = made.__new__(made, *args, **kwargs)
         given = {id(config): as_given(config) for config in _configs(args, kwargs)}
-        failure = None
-        try:
-            module.__init__(*args, **kwargs)
-        except AttributeError as error:  # a layer or the config, used before there can be one
-            failure = error
-        if "config" not in vars(module):
-            raise TypeError(
-                f"{cls.__name__}.__init__: the constructor of the base did not run; call "
-                "super().__init__(config) first, then make the layers"
-            ) from failure
-        if failure is not None:
-            raise failure
+        remedy = "; call super().__init__(config) first, then make the layers"
+        module = constructed(cls, args, kwargs, mark="config", remedy=remedy)
         if id(module.config) in given:
             vars(module)["_given_config"] = given[id(module.config)]
         module._finish()

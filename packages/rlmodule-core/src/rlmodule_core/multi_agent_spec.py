@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Self, TypeAlias
+from typing import Self, TypeAlias
 
+from rlmodule_core.construction import constructed
 from rlmodule_core.module_spec import SingleAgentRLModuleSpec
 from rlmodule_core.multi_agent import MultiAgentRLModule
 from rlmodule_core.multi_agent_config import MultiAgentRLModuleConfig, require_recipes
@@ -86,21 +87,9 @@ class MultiAgentRLModuleSpec(NamedArguments):
 
 def _constructed(cls: type[MultiAgentRLModule], config: MultiAgentRLModuleConfig) -> MultiAgentRLModule:
     """Build a container. Raises TypeError if its constructor did not call that of its base."""
-    kind: Any = cls
-    made = kind.__new__(cls, config)
-    failure = None
-    try:
-        made.__init__(config)
-    except AttributeError as error:  # a module or the config, used before there can be one
-        failure = error
-    if "_added_ids" not in vars(made):
-        raise TypeError(
-            f"{cls.__name__}.__init__: the constructor of the base did not run, so build() made no modules; "
-            "call super().__init__(config), after setting what build() needs"
-        ) from failure
-    if failure is not None:
-        raise failure
-    return made  # type: ignore[no-any-return]  # of the class given
+    remedy = ", so build() made no modules; call super().__init__(config), after setting what build() needs"
+    made: MultiAgentRLModule = constructed(cls, (config,), {}, mark="_added_ids", remedy=remedy)
+    return made
 
 
 def _require_ids(made: MultiAgentRLModule, wanted: Collection[str]) -> None:
