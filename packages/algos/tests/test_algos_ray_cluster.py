@@ -13,10 +13,7 @@ from ray_checks import needs_ray
 from rlmodule_algos import ConfigError, PPOConfig
 from rlmodule_algos.execution import RemotePool
 
-pytestmark = [
-    pytest.mark.long,
-    needs_ray,
-]
+pytestmark = [pytest.mark.long, needs_ray]
 
 
 @pytest.fixture(scope="module")

@@ -243,7 +243,10 @@ def test_a_nested_config_may_choose_each_part_by_itself() -> None:
     assert drawn["turn"].tolist() == [1]
 
 
-@pytest.mark.parametrize("bounds", [(1.0, 1.0), (0.0, math.inf), (2.0, (1.0, 3.0))])
+@pytest.mark.parametrize(
+    "bounds",
+    [(1.0, 1.0), (0.0, math.inf), (math.nan, 1.0), (2.0, (1.0, 3.0)), ((0.0, 0.0), (1.0, 1.0, 1.0))],
+)
 def test_bounds_that_are_none_are_refused(bounds: Any) -> None:
     with pytest.raises(ValueError, match="bounds must be finite, with low below high"):
         NumpySquashedGaussian(np.zeros((1, 4)), low=bounds[0], high=bounds[1])

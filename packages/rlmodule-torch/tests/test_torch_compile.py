@@ -14,7 +14,14 @@ from torch import Tensor, nn
 from rlmodule_core import RLModuleConfig
 from rlmodule_core.state import flatten_state
 from rlmodule_specs import SpecError
-from rlmodule_torch import TorchUpdater
+from rlmodule_torch import (
+    TorchBernoulli,
+    TorchCategorical,
+    TorchDiagGaussian,
+    TorchMultiCategorical,
+    TorchSquashedGaussian,
+    TorchUpdater,
+)
 from rlmodule_torch.bc_module import DiscreteBCTorchModule
 
 CONFIG = RLModuleConfig(
@@ -144,6 +151,34 @@ def test_the_inference_forward_exports_with_any_batch_size_and_without_a_check_i
     assert not any("assert" in str(operation) for operation in operations)
     with pytest.raises(SpecError, match="obs"):
         torch.export.export(Inference(module), (torch.randn(6, 5),))
+
+
+@pytest.mark.filterwarnings("ignore:Dynamo detected a call to a `functools.lru_cache`-wrapped function")
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        (TorchCategorical, {"start": 1}),
+        (TorchMultiCategorical, {"sizes": (2, 4)}),
+        (TorchMultiCategorical, {"sizes": (3, 3)}),
+        (TorchBernoulli, {}),
+        (TorchDiagGaussian, {}),
+        (TorchSquashedGaussian, {"low": -2.0, "high": (1.0, 2.0, 3.0)}),
+    ],
+)
+def test_a_distribution_is_made_scored_and_drawn_from_in_one_graph(
+    kind: Any, settings: dict[str, Any]
+) -> None:
+    def scores(flat: Tensor) -> list[Tensor]:
+        distribution = kind(flat, **settings)
+        mode = distribution.to_deterministic().sample()
+        drawn = distribution.sample()
+        return [mode, distribution.logp(mode), distribution.entropy(), distribution.logp(drawn).isfinite()]
+
+    torch.compiler.reset()
+    flat = torch.randn(5, 6)
+    compiled = torch.compile(scores, fullgraph=True, backend="eager")
+
+    torch.testing.assert_close(compiled(flat), scores(flat))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="NEEDS A GPU: nothing on CUDA was tested here")

@@ -7,9 +7,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[Any]
 T = TypeVar("T")
 Bound: TypeAlias = float | tuple[float, ...]
 """One number for all components of a value, or one for each."""
@@ -47,43 +45,55 @@ def forbidding_logits(lowest: float) -> tuple[float, float]:
 
 
 class AffineMap(NamedTuple):
-    """`x -> shift + scale x` takes [-1, 1] to [low, high]; numbers, or float64 arrays `[n]`."""
+    """`x -> shift + scale x` takes [-1, 1] to [low, high]; numbers, or tuples of one for each component."""
 
-    low: Any
-    high: Any
-    scale: Any
-    shift: Any
+    low: Bound
+    high: Bound
+    scale: Bound
+    shift: Bound
 
     def log_volume(self, size: int) -> float:
         """Return the sum of log(scale) over `size` components."""
-        logs = np.log(self.scale)
-        return float(logs * size if np.ndim(logs) == 0 else logs.sum())
+        if isinstance(self.scale, tuple):
+            return sum([math.log(scale) for scale in self.scale])
+        return size * math.log(self.scale)
 
 
 def affine_map(low: Bound, high: Bound) -> AffineMap:
     """Return the map onto the bounds. Raises ValueError unless they are finite and in order.
 
     Raises TypeError for an array of bounds: settings are compared, and kept with the graphs of a framework.
+    In plain Python, and without a cache, so that a compiler of graphs sees constants.
+
+    >>> affine_map(-1.0, (1.0, 3.0)).scale
+    (1.0, 2.0)
     """
+    size = next((len(bound) for bound in (low, high) if isinstance(bound, tuple)), None)
     try:
-        return _affine_map(low, high)
+        lows, highs = (_components(bound, 1 if size is None else size) for bound in (low, high))
     except TypeError:
         raise TypeError(
             f"bounds must be numbers or tuples of numbers, got low={low}, high={high}; write "
             "tuple(space.low.ravel().tolist()), or make the distribution with from_inputs(inputs, space)"
         ) from None
-
-
-@lru_cache(maxsize=256)
-def _affine_map(low: Bound, high: Bound) -> AffineMap:
-    lows, highs = np.asarray(low, np.float64), np.asarray(high, np.float64)
-    if not (np.isfinite(lows).all() and np.isfinite(highs).all() and (lows < highs).all()):
-        raise ValueError(f"bounds must be finite, with low below high, got low={low}, high={high}")
-    scale, shift = 0.5 * highs - 0.5 * lows, 0.5 * highs + 0.5 * lows
-    if scale.ndim == 0:
-        return AffineMap(float(lows), float(highs), float(scale), float(shift))
-    lows, highs = (np.broadcast_to(bound, scale.shape) for bound in (lows, highs))
+    pairs = list(zip(lows, highs, strict=False))
+    if len(lows) != len(highs) or not all(-math.inf < below < above < math.inf for below, above in pairs):
+        raise ValueError(
+            f"bounds must be finite, with low below high for each component, got low={low}, high={high}"
+        )
+    scale = tuple([0.5 * above - 0.5 * below for below, above in pairs])
+    shift = tuple([0.5 * above + 0.5 * below for below, above in pairs])
+    if size is None:
+        return AffineMap(lows[0], highs[0], scale[0], shift[0])
     return AffineMap(lows, highs, scale, shift)
+
+
+def _components(bound: Bound, size: int) -> tuple[float, ...]:
+    if isinstance(bound, tuple):
+        return tuple([float(number) for number in bound])
+    if hasattr(bound, "__len__"):
+        raise TypeError
+    return (float(bound),) * size
 
 
 @lru_cache(maxsize=256)

@@ -36,10 +36,7 @@ def _is_near(name: str, known: str) -> bool:
     A ratio of equal letters (difflib) does not tell these from helpers: by it `_forward_export` is nearer
     to `_forward_exploration` than `_forward_explore`.
     """
-    if name[:1] != known[:1] and "_" in (
-        name[:1],
-        known[:1],
-    ):  # an author's own `_input_specs_train` is no slip
+    if name.startswith("_") != known.startswith("_"):  # an author's own `_input_specs_train` is no slip
         return False
     head, _, phase = name.rpartition("_")
     known_head, _, known_phase = known.rpartition("_")

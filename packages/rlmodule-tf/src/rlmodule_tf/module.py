@@ -132,7 +132,7 @@ class TfRLModule(_OwnsVariables, RLModule):
         check = self._check_train
         check_input, check_output = check.input, check.output
         sizes = check_input(batch)
-        if kwargs or not self._trains_as_its_class or not (self._mode_free or not self._contents.changed()):
+        if kwargs or not self._trains_as_its_class or (not self._mode_free and self._contents.changed()):
             output = self._in_training(batch, kwargs)
         elif type(self)._forward_train is _as_exploring:  # what it would do
             output = self._forward_exploration(batch)

@@ -65,7 +65,8 @@ class LearnerThread:
             where, fix = "is still learning from", "wait, or call train() again, which does"
             if not task.begun:
                 where, fix = "did not come to learning from", "call train() again, which learns from it first"
-            raise RuntimeError(f"{call}: a train() that was interrupted {where} its batch; {fix}")
+            whose = "that was interrupted, or called on another thread,"
+            raise RuntimeError(f"{call}: a train() {whose} {where} its batch; {fix}")
 
     def close(self) -> None:
         """End the thread after the work at hand, for which it waits `SETTLE_S` seconds at most."""

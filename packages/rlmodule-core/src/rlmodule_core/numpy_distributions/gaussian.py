@@ -148,7 +148,7 @@ class NumpySquashedGaussian(_NumpyGaussian):
         return self._shaped(np.clip(shift + scale * np.tanh(u), low, high))  # rounding could pass a bound
 
     def _cast(self, number: Any) -> Any:
-        return number.astype(self.mean.dtype) if isinstance(number, np.ndarray) else number
+        return np.asarray(number, self.mean.dtype) if isinstance(number, tuple) else number
 
 
 def _log_slope(u: Array) -> Array:

@@ -13,9 +13,10 @@ Whatever fails names the promise that is broken. Nothing here needs a test libra
 
 from __future__ import annotations
 
+from rlmodule_core.overrides import PHASES
 from rlmodule_core.testing.containers import MultiAgentConformance
 from rlmodule_core.testing.forwards import ForwardPromises
-from rlmodule_core.testing.making import ACTING, PHASES, refused
+from rlmodule_core.testing.making import ACTING, refused
 from rlmodule_core.testing.sequences import SequencePromises
 from rlmodule_core.testing.surroundings import SurroundingPromises
 from rlmodule_core.testing.weights import WeightPromises

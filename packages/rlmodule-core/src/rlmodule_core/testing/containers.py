@@ -15,8 +15,9 @@ from rlmodule_core.checkpoint import CheckpointError
 from rlmodule_core.module import RLModule
 from rlmodule_core.multi_agent import MultiAgentRLModule
 from rlmodule_core.nest import map_nest
+from rlmodule_core.overrides import PHASES
 from rlmodule_core.state import flatten_state, nest_state, tied_names
-from rlmodule_core.testing.making import PHASES, Making, promised, refused
+from rlmodule_core.testing.making import Making, promised, refused
 from rlmodule_core.testing.weights import moved_state
 
 

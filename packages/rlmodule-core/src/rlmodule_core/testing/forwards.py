@@ -17,9 +17,10 @@ from rlmodule_core.multi_agent import DEFAULT_MODULE_ID
 from rlmodule_core.nest import Nest, leaves, map_nest, matching_leaves
 from rlmodule_core.nested_dict import NestedDict
 from rlmodule_core.observation_parts import LeafPath, leaf_at, path_text, with_leaf, without_key
+from rlmodule_core.overrides import PHASES
 from rlmodule_core.spaces import leaf_shape, nest_of_spaces
 from rlmodule_core.testing.actions import action_problems
-from rlmodule_core.testing.making import ACTING, PHASES, Making, promised, refused
+from rlmodule_core.testing.making import ACTING, Making, promised, refused
 from rlmodule_specs import SpecError, SpecType, check
 
 SPECS = ("_input_specs", *(f"input_specs_{phase}" for phase in PHASES))

@@ -15,9 +15,9 @@ from rlmodule_core.distribution import Distribution
 from rlmodule_core.frameworks import framework_module
 from rlmodule_core.module import Batch, Output, RLModule
 from rlmodule_core.nest import Nest, leaves, map_nest
+from rlmodule_core.overrides import PHASES
 
-PHASES = ("train", "exploration", "inference")
-ACTING = ("exploration", "inference")
+ACTING = PHASES[1:]
 
 
 class Making:

@@ -13,8 +13,9 @@ import numpy as np
 from rlmodule_core.columns import Columns
 from rlmodule_core.module import Batch, Output, RLModule
 from rlmodule_core.nest import Nest, leaves, map_nest
+from rlmodule_core.overrides import PHASES
 from rlmodule_core.state import flatten_state
-from rlmodule_core.testing.making import ACTING, PHASES, Making
+from rlmodule_core.testing.making import ACTING, Making
 
 OPTIONAL = (Columns.MASK, Columns.IS_FIRST)
 STEPS = 5

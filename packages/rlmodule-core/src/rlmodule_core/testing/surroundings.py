@@ -13,7 +13,8 @@ from rlmodule_core.columns import Columns
 from rlmodule_core.module import Output, RLModule
 from rlmodule_core.module_config import RLModuleConfig, as_given, given_config
 from rlmodule_core.nest import leaves, map_nest
-from rlmodule_core.testing.making import PHASES, Making, promised
+from rlmodule_core.overrides import PHASES
+from rlmodule_core.testing.making import Making, promised
 
 
 class SurroundingPromises(Making):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import Any, Never, Self
 
 import torch
@@ -134,6 +133,7 @@ class TorchMultiCategorical(TorchParametric):
         self.sizes = sizes
         self.start = (0,) * len(sizes) if start is None else start
         self.event_shape = (len(sizes),) if event_shape is None else event_shape
+        self._components: TorchCategorical | None = None  # made where they are asked for
 
     def settings(self) -> dict[str, Any]:
         """Return sizes and first values of the components, and the shape of a value."""
@@ -143,9 +143,14 @@ class TorchMultiCategorical(TorchParametric):
         """Return the same distribution over NumPy arrays."""
         return NumpyMultiCategorical(as_array(self.inputs), **self.settings())
 
-    @cached_property
+    @property  # a cached one takes a lock, which torch.compile cannot
     def components(self) -> TorchCategorical:
         """The categoricals side by side, `[*batch, k, max(sizes)]`; padding has probability 0."""
+        if self._components is None:
+            self._components = self._side_by_side()
+        return self._components
+
+    def _side_by_side(self) -> TorchCategorical:
         flat = self.inputs
         if len(set(self.sizes)) > 1:
             index = torch.tensor(padding_index(self.sizes), device=flat.device)
