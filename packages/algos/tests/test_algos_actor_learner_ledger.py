@@ -93,7 +93,7 @@ def test_steps_of_a_batch_whose_gradient_is_not_finite_are_dropped_and_not_train
     assert ledger(after) == (128, 192, 0)
 
 
-def test_a_batch_that_is_used_again_is_in_flight_until_it_was_learned_from_or_is_used_up() -> None:
+def test_a_batch_that_no_step_could_be_taken_on_is_dropped_and_not_used_again() -> None:
     with config("appo", circular_buffer_num_batches=2).build() as algorithm:
         spoil(algorithm)
         good = {
@@ -106,11 +106,11 @@ def test_a_batch_that_is_used_again_is_in_flight_until_it_was_learned_from_or_is
         algorithm.train()
         last = ledger(algorithm.train())
 
-    assert first == (0, 0, 64)
-    assert second == (0, 64, 64)  # the first was used twice, and is gone
-    assert ledger(third) == (128, 64, 0)  # the second was learned from at its second use
-    assert third["learners"]["default_policy"]["num_updates"] == 2
-    assert last == (128, 64 + 64, 64)
+    assert first == (0, 64, 0)
+    assert second == (0, 128, 0)
+    assert ledger(third) == (64, 128, 0)
+    assert third["learners"]["default_policy"]["num_updates"] == 1
+    assert last == (64, 128 + 128, 0)
 
 
 def test_a_skipped_batch_brings_no_target_network_nearer_to_its_refresh() -> None:

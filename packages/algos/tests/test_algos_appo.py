@@ -11,6 +11,7 @@ import pytest
 
 from rlmodule_algos import APPO, APPOConfig
 from rlmodule_algos.batching import evaluate_fragment
+from rlmodule_algos.envs import MultiAgentCartPole
 from rlmodule_algos.execution import SampledBatch
 from rlmodule_algos.frameworks import Framework
 from rlmodule_algos.returns import vtrace
@@ -28,7 +29,7 @@ def _one_thread() -> Iterator[None]:
         yield
 
 
-def config(env: str = "CartPole-v1", framework: str = "torch", **training: Any) -> APPOConfig:
+def config(env: Any = "CartPole-v1", framework: str = "torch", **training: Any) -> APPOConfig:
     made = APPOConfig().environment(env).framework(framework).debugging(seed=0)
     made.training(train_batch_size=64, model={"fcnet_hiddens": [8]}, circular_buffer_iterations_per_batch=1)
     made.env_runners(num_envs_per_env_runner=8, rollout_fragment_length=8)
@@ -103,6 +104,83 @@ def test_the_penalty_is_the_kl_from_the_target_network_to_what_learns_and_not_th
 
     assert abs(forth - back) > 0.01
     assert learned["mean_kl"] == pytest.approx(float(forth), rel=1e-3)
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_weights_that_are_set_between_two_iterations_are_those_of_the_target_network_too(
+    framework: str,
+) -> None:
+    with (
+        config(framework=framework, target_network_update_freq=10**6).build() as algorithm,
+        config(framework=framework).debugging(seed=1).build() as other,
+    ):
+        started = algorithm._targets[KEY].get_state()
+        algorithm.train()
+        np.testing.assert_equal(algorithm._targets[KEY].get_state(), started)
+        trained = other.get_module().get_state()
+        algorithm.get_module().set_state(trained)
+        for _ in range(2):
+            algorithm.train()
+        np.testing.assert_equal(algorithm._targets[KEY].get_state(), trained)
+
+
+def test_a_module_that_joins_with_weights_of_another_has_them_in_its_target_network_too() -> None:
+    made = config(MultiAgentCartPole, target_network_update_freq=10**6)
+    with made.build() as algorithm:
+        algorithm.train()
+        trained = algorithm.get_module(KEY).get_state()
+        algorithm.add_module("guest").set_state(trained)
+        algorithm.train()
+        np.testing.assert_equal(algorithm._targets["guest"].get_state(), trained)
+
+
+@pytest.mark.parametrize(("uses", "batches"), [(2, 1), (2, 2)])
+def test_the_kl_right_after_the_target_was_copied_says_nothing_of_the_weight_of_the_penalty(
+    uses: int, batches: int
+) -> None:
+    made = config(use_kl_loss=True, kl_target=1e-6, target_network_update_freq=128, lr=1e-2)
+    made.training(circular_buffer_iterations_per_batch=uses, circular_buffer_num_batches=batches)
+    with made.build() as algorithm:
+        results = [algorithm.train()["learners"][KEY] for _ in range(5)]
+
+    weights = [result["curr_kl_coeff"] for result in results]
+    assert weights == sorted(weights), "every KL that there was is beyond the target"
+    assert weights[-1] >= 16.0
+
+
+def test_a_batch_that_gives_no_gradient_is_skipped_once_and_the_others_make_the_result(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = config(circular_buffer_num_batches=2, circular_buffer_iterations_per_batch=12)
+    with made.build() as algorithm:
+        collect = algorithm.collect
+
+        def huge() -> SampledBatch:
+            sampled = collect()
+            for fragment in sampled.fragments[KEY]:
+                fragment.rewards[:] = 1e30
+            return sampled
+
+        for _ in range(3):
+            before = algorithm.train()["env_runners"]["num_env_steps_sampled_lifetime"]
+        monkeypatch.setattr(algorithm, "collect", huge)
+        result = algorithm.train()
+        spoiled, sampled = result["learners"][KEY], result["env_runners"]["num_env_steps_sampled_lifetime"]
+        monkeypatch.undo()
+        after = algorithm.train()
+        algorithm.train()
+        last = algorithm.train()["env_runners"]
+
+    assert spoiled["num_skipped_updates"] == 1
+    assert 1 < spoiled["num_updates"] < 12
+    assert np.isfinite(spoiled["total_loss"])
+    assert after["learners"][KEY]["num_skipped_updates"] == 0
+    assert last["num_env_steps_dropped_lifetime"] == sampled - before
+    assert last["num_env_steps_sampled_lifetime"] == (
+        last["num_env_steps_trained_lifetime"]
+        + last["num_env_steps_dropped_lifetime"]
+        + last["num_env_steps_in_flight"]
+    )
 
 
 def test_target_networks_follow_after_so_many_steps_since_they_last_did() -> None:

@@ -41,6 +41,20 @@ def test_two_uses_lie_apart_as_far_as_the_buffer_reaches() -> None:
     assert not dropped
 
 
+@pytest.mark.parametrize(("num_batches", "num_uses"), [(2, 4), (4, 3), (4, 8), (16, 20)])
+def test_the_uses_of_a_batch_are_spread_over_all_the_time_that_it_is_held(
+    num_batches: int, num_uses: int
+) -> None:
+    uses, _ = played(num_batches, num_uses, rounds=100)
+    counted = Counter(number for due in uses for number in due)
+    given = [number for due in uses[40:60] for number in due]
+    least = min(num_batches, num_uses) - 1  # others between two uses of one
+
+    assert {counted[number] for number in range(40, 60)} == {num_uses}
+    for i in range(len(given) - least):
+        assert len(set(given[i : i + least])) == least
+
+
 def test_a_buffer_of_one_batch_uses_it_up_at_once() -> None:
     uses, dropped = played(num_batches=1, num_uses=3, rounds=3)
 

@@ -113,6 +113,15 @@ def test_settings_of_what_another_setting_switches_off_are_refused_all_at_once()
     made.fault_tolerance(restart_failed_env_runners=True).validate()
 
 
+def test_a_kl_penalty_around_a_target_network_that_is_the_policy_itself_is_refused() -> None:
+    made = APPOConfig().environment("CartPole-v1").training(use_kl_loss=True, train_batch_size=256)
+    made.training(target_network_update_freq=256)
+    with pytest.raises(ConfigError, match=r"use_kl_loss=True would.*update_freq=256 .*train_batch_size=256;"):
+        made.validate()
+    made.copy().training(tau=0.5).validate()
+    made.training(target_network_update_freq=257).validate()
+
+
 def test_a_setting_that_still_does_something_is_not_refused() -> None:
     made = APPOConfig().environment("CartPole-v1").env_runners(num_env_runners=1).learners(num_learners=1)
     made.training(circular_buffer_num_batches=1, circular_buffer_iterations_per_batch=1)  # no batch twice

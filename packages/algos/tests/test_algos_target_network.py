@@ -68,6 +68,41 @@ def test_weights_of_a_target_network_are_memory_of_its_own(framework: str) -> No
     assert np.abs(weight).max() > 0
 
 
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_what_somebody_sets_is_copied_and_what_the_learner_did_is_not(framework: str) -> None:
+    learning = modules(framework)
+    targets = TargetNetworks(learning, lambda: modules(framework))
+    before = {key: flat(targets[key]) for key in ("one", "two")}
+    set_to_one(learning["one"])  # by the learner
+    targets.part("one")
+    targets.remember()
+    targets.copy_what_was_set()
+    assert same(flat(targets["one"]), before["one"])
+    assert not targets.is_copy("one")
+
+    set_to_one(learning["two"])  # by somebody else
+    targets.part("two")
+    targets.copy_what_was_set()
+
+    assert same(flat(targets["two"]), flat(learning["two"]))
+    assert same(flat(targets["one"]), before["one"])
+    assert targets.is_copy("two")
+    saved = targets.get_state()
+    targets.update(1.0)
+    assert targets.is_copy("one")
+    targets.set_state(saved)
+    assert [targets.is_copy(key) for key in ("one", "two")] == [False, True]
+
+
+def set_to_one(module: Any) -> None:
+    state = {name: np.asarray(value) for name, value in flat(module).items()}
+    module.set_state({name: np.ones_like(value) for name, value in state.items()})
+
+
+def same(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    return all(np.array_equal(value, other[name]) for name, value in one.items())
+
+
 def test_mixing_keeps_the_dtype() -> None:
     mixed = mixed_state({"w": np.ones(2, np.float32)}, {"w": np.zeros(2, np.float32)}, 0.1)
 

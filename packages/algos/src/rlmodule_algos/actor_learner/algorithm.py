@@ -122,8 +122,9 @@ class ActorLearner(ThreadedAlgorithm[Config]):
     def learn(self, batch: SampledBatch) -> dict[str, dict[str, float]]:
         """Take one step with every module that has data; returns `{module id: results}`.
 
-        The batch counts as trained once a module took a step on it, and as dropped where none did and none
-        will; so also where this raises.
+        What a module could take no step on, as its gradient was not finite, leaves the batch. That counts as
+        trained once a module took a step on it, and as dropped where none did and none will; so also where
+        this raises.
         """
         learned: dict[str, dict[str, float]] = {}
         try:
@@ -133,6 +134,8 @@ class ActorLearner(ThreadedAlgorithm[Config]):
                         took = self._take_step(module_id, fragments)
                     if took is not None:
                         learned[module_id] = {**took, **lags(fragments, self._version)}
+                        if not took["num_updates"]:
+                            batch.forget(module_id)  # it would be no better another time
         finally:
             self._version += 1  # weights may have changed, also where another module raised
             self._account(batch, trained=took_a_step(learned))

@@ -28,22 +28,29 @@ def lags(fragments: Sequence[Fragment], version: int) -> dict[str, float]:
 def merged_results(results: Sequence[Mapping[str, Mapping[str, float]]]) -> dict[str, dict[str, float]]:
     """Return one result a module from those of several updates: the means, and the sums of counts.
 
-    >>> merged_results([{"m": {"lag_max": 1, "entropy": 0.5}}, {"m": {"lag_max": 3, "entropy": 1.5}}])
-    {'m': {'lag_max': 3, 'entropy': 1.0}}
+    Where a step was taken at all, the means are over those: the numbers of one that was not may be anything.
+
+    >>> steps = [{"num_updates": 1, "total_loss": 0.5}, {"num_updates": 0, "total_loss": np.nan}]
+    >>> merged_results([{"m": step} for step in steps])
+    {'m': {'num_updates': 1, 'total_loss': 0.5}}
     """
     by_module: dict[str, list[Mapping[str, float]]] = {}
     for result in results:
         for module_id, values in result.items():
             by_module.setdefault(module_id, []).append(values)
     return {
-        module_id: {name: _merged(name, [values[name] for values in several]) for name in several[0]}
+        module_id: {name: _merged(name, several) for name in several[0]}
         for module_id, several in by_module.items()
     }
 
 
-def _merged(name: str, values: Sequence[float]) -> float:
+def _merged(name: str, results: Sequence[Mapping[str, float]]) -> float:
+    values = [result[name] for result in results]
     if name in COUNTS:
         return sum(values)
     if name.startswith("curr_") or name in LATEST:
         return values[-1]
-    return EXTREMES[name](values) if name in EXTREMES else float(np.mean(values))
+    if name in EXTREMES:
+        return EXTREMES[name](values)
+    taken = [result[name] for result in results if result["num_updates"]]
+    return float(np.mean(taken or values))

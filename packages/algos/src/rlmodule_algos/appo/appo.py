@@ -43,6 +43,13 @@ class APPO(ActorLearner[APPOConfig]):
         self._steps_since_target = 0
         self._kl_coeffs: dict[str, float] = {}  # adapted; of a new module: the setting
 
+    def _learn_with(self, new: SampledBatch) -> dict[str, dict[str, float]]:
+        self._targets.copy_what_was_set()  # since the last call
+        try:
+            return super()._learn_with(new)
+        finally:
+            self._targets.remember()
+
     def _take_in(self, new: SampledBatch) -> dict[str, dict[str, float]]:
         """Take a step on each batch of the buffer that is due."""
         self._count_dropped(self._buffer.push(new))
@@ -51,6 +58,8 @@ class APPO(ActorLearner[APPOConfig]):
             learned.append(self.learn(batch))
             if took_a_step(learned[-1]):
                 self._follow(batch)
+            if not self._comes_again(batch):
+                self._buffer.discard(batch)
         return merged_results(learned)
 
     def _follow(self, batch: SampledBatch) -> None:
@@ -61,9 +70,11 @@ class APPO(ActorLearner[APPOConfig]):
             self._steps_since_target = 0
 
     def _learn(self, module_id: str, batch: dict[str, Nest]) -> dict[str, float]:
+        config, was_copy = self.config, self._targets.is_copy(module_id)
         learned = super()._learn(module_id, batch)
-        config = self.config
-        if config.use_kl_loss and learned["num_updates"]:
+        if learned["num_updates"]:
+            self._targets.part(module_id)
+        if config.use_kl_loss and learned["num_updates"] and not was_copy:  # else the KL was 0 by itself
             self._kl_coeffs[module_id] = adapted_kl_coefficient(
                 self._kl_coeff(module_id), mean_kl=learned["mean_kl"], target=config.kl_target
             )
@@ -103,7 +114,8 @@ class APPO(ActorLearner[APPOConfig]):
         return self._buffer.unused_env_steps
 
     def _comes_again(self, batch: SampledBatch) -> bool:
-        return batch.uses < self.config.circular_buffer_iterations_per_batch
+        some_left = any(module_id in batch.fragments for module_id in self.learner.trained)
+        return some_left and batch.uses < self.config.circular_buffer_iterations_per_batch
 
     def _count_dropped(self, batch: SampledBatch | None) -> None:
         if batch is not None and not batch.trained:

@@ -67,6 +67,13 @@ class APPOConfig(ActorLearnerConfig):
                 f"training: circular_buffer_num_batches={held} would have no effect, as a batch is gone "
                 "once it was used, and circular_buffer_iterations_per_batch is 1; leave it out"
             )
+        frequency, batch = self.target_network_update_freq, self.train_batch_size
+        if self.use_kl_loss and self.tau == 1.0 and frequency <= batch:
+            problems.append(
+                "training: use_kl_loss=True would have no effect, as the target network is the policy itself "
+                f"at every step: it follows every target_network_update_freq={frequency} steps that were "
+                f"learned from, and one step learns from train_batch_size={batch}; raise the former"
+            )
         return problems
 
     def build(self) -> APPO:
