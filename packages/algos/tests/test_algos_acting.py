@@ -11,7 +11,9 @@ import torch
 import torch.distributions as td
 from gymnasium import spaces
 
+from rlmodule_algos import Policy
 from rlmodule_algos.batching import Fragment
+from rlmodule_algos.bc.bc import bc_module_loss
 from rlmodule_algos.envs import EnvStream, make_vector_env
 from rlmodule_algos.frameworks import Framework
 from rlmodule_algos.ppo.module_torch import PPOTorchRLModule
@@ -74,6 +76,8 @@ class NotIndependent(Native):
 
     def _forward_exploration(self, batch: Any, **kwargs: Any) -> Any:
         return {"action_dist": td.Normal(self.layer(batch["obs"]), 1.0)}
+
+    _forward_train = _forward_exploration
 
 
 CLASSES = [PPOTorchRLModule, InTorch, Native]
@@ -208,9 +212,16 @@ def test_the_same_seed_gives_the_same_fragment_and_another_seed_another(
 
 
 def test_log_probs_of_single_components_are_refused_with_what_to_do() -> None:
-    runner, _made, _module = runner_of(NotIndependent, BOX)
-    with pytest.raises(ValueError, match=r"NotIndependent.*shape \[3, 2\], expected \[3\].*Independent"):
-        runner.sample(2)
+    runner, _made, module = runner_of(NotIndependent, BOX)
+    obs, actions = np.zeros((3, 4), np.float32), np.zeros((3, 2), np.float32)
+    columns = BRIDGE.to_tensors({"obs": obs, "actions": actions})
+    for call in (
+        lambda: runner.sample(2),
+        lambda: Policy(module).compute_log_likelihoods(actions, obs),
+        lambda: bc_module_loss(module, Framework("torch"))(columns, {}),
+    ):
+        with pytest.raises(ValueError, match=r"NotIndependent.*\[3, 2\], expected \[3\].*Independent"):
+            call()
 
 
 def test_a_box_with_some_bounds_is_clipped_where_it_has_them() -> None:

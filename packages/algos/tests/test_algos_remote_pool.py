@@ -370,20 +370,21 @@ def test_asynchronous_runners_have_all_they_may_to_do_while_the_learner_learns(p
         assert pool.health()["num_fragments_in_flight"] == 2 * 2
 
 
+@pytest.mark.parametrize(("requests", "waiting"), [(2, 3 + 1), (1, 3)])
 def test_while_the_learner_learns_runners_fill_the_queue_with_the_next_batch_and_no_further(
-    pools: Pools,
+    pools: Pools, requests: int, waiting: int
 ) -> None:
-    pool = pools(InlineEngine(config()), **AS_THEY_COME)
+    pool = pools(InlineEngine(config()), requests_in_flight=requests, steps_per_request=10)
     pool.attend()  # before anything was asked for there is nothing to do
     pool.broadcast(0, pools.learner.modules.get_state)
     pool.sample(60)  # six fragments, so a runner's part of them is three
     for _ in range(20):
         pool.attend()
-        assert all(len(slot.asked) <= 2 for slot in pool._fleet.slots)
+        assert all(len(slot.asked) <= requests for slot in pool._fleet.slots)
         assert balanced(pool)
 
-    assert pool.health()["num_fragments_in_flight"] == 2 * (3 + 1)
-    assert len(pool._fleet.arrived) == 2 * (3 + 1)
+    assert pool.health()["num_fragments_in_flight"] == 2 * waiting
+    assert len(pool._fleet.arrived) == 2 * waiting
     assert pool.health()["num_fragments_delivered"] == len(pool.receipts) == 6
 
 

@@ -73,12 +73,28 @@ class Needy(MultiAgentRLModule):
         self._rl_modules = {key: Body(None, encoder) for key in self.config.modules}
 
 
+class Following(MultiAgentRLModule):
+    """Each module is numbered, and the first recipe says what all compute: nothing that shows in a shape."""
+
+    def build(self) -> None:
+        first = next(iter(self.config.modules.values()))
+        self._rl_modules = {}
+        for number, key in enumerate(self.config.modules):
+            made: Any = Body()
+            made.says = (number, len(self.config.modules), first.model_config_dict.get("activation"))
+            self._rl_modules[key] = made
+
+
 class Narrow(Body):
     def __init__(self, config: RLModuleConfig | None = None) -> None:
         super().__init__(config, np.zeros(3))
 
 
-for known in (Body, Shared, FromNothing, Needy, Narrow):
+class Unregistered(Body):
+    pass
+
+
+for known in (Body, Shared, FromNothing, Needy, Following, Narrow):
     register_class(known)
 
 
@@ -140,6 +156,33 @@ def test_some_modules_can_be_loaded_alone(tmp_path: Path) -> None:
     assert {key: module.head[0] for key, module in loaded.items()} == {"b": 1, "c": 2}
     with pytest.raises(CheckpointError, match=r"no modules \['d'\]; the ids are \['a', 'b', 'c'\]"):
         Shared.from_checkpoint(path, module_ids=["d", "a"])
+
+
+def test_what_build_takes_from_recipes_of_others_is_the_same_after_loading_some_or_removing_one(
+    tmp_path: Path,
+) -> None:
+    recipes = {key: recipe() for key in ("b", "a", "c")}
+    recipes["b"].model_config_dict = {"activation": "tanh"}
+    modules: Any = Following(MultiAgentRLModuleConfig(modules=recipes))
+    said = {key: module.says for key, module in modules.items()}
+    assert said["c"] == (2, 3, "tanh")
+
+    some = loaded_from(modules.save_to_checkpoint(tmp_path / "c"), Following, ["c", "a"])
+    assert {key: module.says for key, module in some.items()} == {"a": said["a"], "c": said["c"]}
+    modules.remove_module("b")
+    for _ in range(2):
+        modules = loaded_from(modules.save_to_checkpoint(tmp_path / "c"), MultiAgentRLModule)
+        assert {key: module.says for key, module in modules.items()} == {"a": said["a"], "c": said["c"]}
+
+
+def test_a_recipe_that_build_may_look_at_and_whose_class_is_not_followed_is_named(tmp_path: Path) -> None:
+    recipes = {"a": recipe(Unregistered), "b": recipe()}
+    path = Following(MultiAgentRLModuleConfig(modules=recipes)).save_to_checkpoint(tmp_path / "c")
+
+    with pytest.raises(CheckpointError, match="Unregistered"):
+        Following.from_checkpoint(path, module_ids=["b"])
+    given: Any = Following.from_checkpoint(path, module_ids=["b"], module_classes={"a": Unregistered})
+    assert {key: module.says for key, module in given.items()} == {"b": (1, 2, None)}
 
 
 def test_modules_that_build_makes_from_nothing_are_built_again(tmp_path: Path) -> None:

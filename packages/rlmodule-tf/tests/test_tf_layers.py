@@ -199,6 +199,10 @@ def test_a_module_or_layer_with_a_forward_or_spec_of_its_own_has_no_numpy_form()
 
     for cls in (OwnForward, OwnSpec):
         assert make_module(spaces.Discrete(2), cls=cls).numpy_form() is None
+    for name in ("_forward_inference", "_forward_exploration"):
+        module = make_module(spaces.Discrete(2))
+        setattr(module, name, getattr(module, name))
+        assert module.numpy_form() is None
     module = make_module(spaces.Discrete(2))
     assert module.numpy_form() is not None
     module.pi = OwnHead(MLPHeadConfig(input_dim=6, output_dim=2))

@@ -196,6 +196,22 @@ def test_an_overridden_forward_has_no_numpy_form(name: str) -> None:
     assert mine(config()).numpy_form() is None
 
 
+@pytest.mark.parametrize("name", ["_forward_inference", "_forward_exploration", "_actor_features"])
+def test_a_forward_that_is_set_on_a_module_has_no_numpy_form(name: str) -> None:
+    of = module()
+    numpy_form(of)
+    setattr(of, name, getattr(of, name))
+    assert of.numpy_form() is None
+
+
+def test_a_layer_whose_forward_is_set_has_no_numpy_form() -> None:
+    for path in ("pi", "pi.layers.0", "encoder.actor"):
+        of = module()
+        layer: Any = of.get_submodule(path)
+        layer.forward = layer.forward
+        assert of.numpy_form() is None
+
+
 def test_overridden_specs_have_no_numpy_form_since_it_would_not_check_them() -> None:
     class Narrow(TorchActorCriticModule):
         def input_specs_inference(self) -> SpecType:

@@ -53,6 +53,7 @@ def save_modules(modules: MultiAgentRLModule, directory: str | Path) -> Path:
         "class": class_name(cls),
         "modules": recipes,
         "left_out": _left_out(modules),
+        "built_from": list(modules.config.modules),
         "weights": weights,
         "dtypes": {**dtypes, OWN: modules._own_dtypes()},
     }
@@ -74,7 +75,7 @@ def load_modules(
     for key, module_class in module_classes.items():
         require_class(module_class, f"module_classes[{key!r}]")
     tree = read_checkpoint(directory, kind=KIND)
-    keys = {"class", "modules", "left_out", "weights", "dtypes"}
+    keys = {"class", "modules", "left_out", "built_from", "weights", "dtypes"}
     in_words(directory, lambda: check_keys(tree, keys, where="the state"))
     entries = in_words(directory, lambda: _wanted(tree, module_ids, {*(module_ids or ()), *module_classes}))
     made = cls
@@ -84,12 +85,9 @@ def load_modules(
             lambda: resolve_class(tree["class"], what="class", base=cls, trusted=trusted_packages),
         )
     specs = in_words(directory, lambda: _read_specs(entries, module_classes, trusted_packages))
-    try:
-        return _restored(directory, made, tree, entries, specs, {})
-    except CheckpointError:  # build() may need what is not wanted, or is no longer there
-        others = in_words(directory, lambda: _other_specs(tree, entries, trusted_packages))
-        if not others:
-            raise
+    others: dict[str, SingleAgentRLModuleSpec] = {}
+    if made.build is not MultiAgentRLModule.build:  # it may look at what is not wanted, or is no longer there
+        others = in_words(directory, lambda: _other_specs(tree, entries, module_classes, trusted_packages))
     return _restored(directory, made, tree, entries, specs, others)
 
 
@@ -120,9 +118,14 @@ def _restored(
     specs: Specs,
     others: Specs,
 ) -> Modules:
-    """Build the container, from recipes of `others` too, and leave in it the modules of `entries`."""
+    """Build the container, from recipes of `others` too, and leave in it the modules of `entries`.
+
+    The recipes are in the order that they had: the first may be the one that others follow.
+    """
     built = {key: spec for key, spec in specs.items() if not entries[key][1]["added"]}
-    modules = rebuilt(directory, lambda: made(MultiAgentRLModuleConfig(modules={**others, **built})))
+    known = {**others, **built}
+    recipes = {key: known[key] for key in [*tree["built_from"], *known] if key in known}
+    modules = rebuilt(directory, lambda: made(MultiAgentRLModuleConfig(modules=recipes)))
     for key in [key for key in specs if key not in built]:
         modules.add_module(key, rebuilt(directory, specs[key].build), override=True)
     in_words(directory, lambda: modules._keep_only(entries))  # build() may make more than is wanted
@@ -170,18 +173,15 @@ def _left_out(modules: MultiAgentRLModule) -> list[dict[str, Json]]:
 
 
 def _other_specs(
-    tree: Mapping[str, Any], entries: Entries, trusted_packages: Collection[str]
+    tree: Mapping[str, Any],
+    entries: Entries,
+    module_classes: Mapping[str, type[RLModule]],
+    trusted_packages: Collection[str],
 ) -> dict[str, SingleAgentRLModuleSpec]:
-    """Return the recipes that `build()` had beyond those wanted, as far as their classes can be found."""
+    """Return the recipes that `build()` had beyond those wanted. ValueError if a class cannot be followed."""
     unwanted = [entry for entry in tree["modules"] if entry["id"] not in entries and not entry["added"]]
-    found = {}
-    for entry in [*unwanted, *tree["left_out"]]:
-        with suppress(ValueError):
-            spec = entry["spec"] or {}
-            found[str(entry["id"])] = SingleAgentRLModuleSpec.from_dict(
-                spec, trusted_packages=trusted_packages
-            )
-    return found
+    others = {str(entry["id"]): (str(entry["id"]), entry) for entry in [*unwanted, *tree["left_out"]]}
+    return _read_specs(others, module_classes, trusted_packages)
 
 
 def _refuse_ties_of_added(modules: MultiAgentRLModule, *, where: str) -> None:

@@ -162,13 +162,13 @@ class TfActorModule(TfRLModule):
     def numpy_form(self) -> NumpyPolicy | None:
         """Return the acting half in NumPy, a snapshot: TensorFlow shares no memory of its weights.
 
-        None where the two could differ: a forward or a spec was overridden, a layer is not a plain
+        None where the two could differ: a forward or a spec was overridden or set, a layer is not a plain
         dense one, there is a memory or a mask, or the weights are not float32. What changes the weights
         (`set_state`, a step of an updater, `update_normalizer`) makes it stale: ask for it again then.
         """
         own = type(self)
         default = next(cls for cls in own.__mro__ if cls in (TfActorCriticModule, TfActorModule))
-        if any(getattr(own, name) is not getattr(default, name) for name in _ACTING):
+        if any(name in vars(self) or getattr(own, name) is not getattr(default, name) for name in _ACTING):
             return None
         if self.masks_actions or self.make_distribution is not self._made_distribution:  # or replaced here
             return None

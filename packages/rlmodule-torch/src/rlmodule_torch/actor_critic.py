@@ -33,6 +33,7 @@ from rlmodule_torch.layers import (
     TorchFreeLogStdHead,
     TorchMLPEncoder,
     TorchMLPHead,
+    _changed_here,
     initial_state,
 )
 from rlmodule_torch.module import TorchRLModule
@@ -168,13 +169,13 @@ class TorchActorModule(TorchRLModule):
     def numpy_form(self) -> NumpyPolicy | None:
         """Return the acting half in NumPy, over the very memory of these weights.
 
-        None where the two could differ: a forward or a spec was overridden, a layer is not a plain
+        None where the two could differ: a forward or a spec was overridden or set, a layer is not a plain
         dense one, there is a memory or a mask, or the weights are not float32 on the CPU. What gives
         the weights other memory (`to()`, a new updater) makes it stale: ask for it again then.
         """
         own = type(self)
         default = next(cls for cls in own.__mro__ if cls in (TorchActorCriticModule, TorchActorModule))
-        if any(getattr(own, name) is not getattr(default, name) for name in _ACTING):
+        if any(name in vars(self) or getattr(own, name) is not getattr(default, name) for name in _ACTING):
             return None
         if self.masks_actions or self.make_distribution is not self._made_distribution:  # or replaced here
             return None
@@ -187,7 +188,7 @@ class TorchActorModule(TorchRLModule):
         acting: tuple[Any, Any] = (self._acting_encoder(), self.pi)
         if not all(isinstance(part, DENSE) for part in acting):
             return None
-        if any(part._forward_hooks or part._forward_pre_hooks for part in acting):
+        if any(_changed_here(part) for part in acting):
             return None
         first: NumpyLayers | None = acting[0].numpy_layers()
         last: NumpyLayers | None = acting[1].numpy_layers()

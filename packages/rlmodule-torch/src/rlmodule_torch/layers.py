@@ -206,11 +206,16 @@ def dense(inputs: int, outputs: int, *, gain: float, initializer: str = "orthogo
     return layer
 
 
+def _changed_here(layer: nn.Module) -> bool:
+    """Whether a layer does something else than its class: by hooks, or a forward of its own."""
+    return bool(layer._forward_pre_hooks or layer._forward_hooks or "forward" in vars(layer))
+
+
 def numpy_layers(layers: nn.ModuleList, activations: Sequence[str]) -> NumpyLayers | None:
     """Return NumPy layers that share the memory of linear ones, or None where that cannot be."""
     found = []
     for layer, activation in zip(layers, activations, strict=True):
-        if type(layer) is not nn.Linear or layer._forward_pre_hooks or layer._forward_hooks:
+        if type(layer) is not nn.Linear or _changed_here(layer):
             return None
         if layer.bias is None or layer.weight.device.type != "cpu" or layer.weight.dtype is not torch.float32:
             return None

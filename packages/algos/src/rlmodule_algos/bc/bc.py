@@ -17,7 +17,7 @@ from rlmodule_algos.frameworks import Framework
 from rlmodule_algos.learning import value_at
 from rlmodule_algos.module_setup import policy_mapping
 from rlmodule_algos.offline import OfflineDataError
-from rlmodule_algos.sampling import Episodes, EpisodeTracker, World
+from rlmodule_algos.sampling import Episodes, EpisodeTracker, World, require_one_logp_each
 from rlmodule_catalogs import BCCatalog
 from rlmodule_core import Columns, RLModule, SingleAgentRLModuleSpec
 from rlmodule_core.nest import leaves
@@ -163,11 +163,15 @@ def bc_module_loss(
     """Return the loss of one module as a function of (minibatch, coefficients)."""
     bc_loss = framework.algorithm_part("bc", "loss").bc_loss
     as_distribution = framework.bridge.as_distribution
+    axes = 2 if module.is_stateful() else 1  # `[B, T]` or `[B]`
 
     def loss(batch: Mapping[str, Any], coefficients: Mapping[str, Any]) -> Any:
         policy = as_distribution(module.forward_train(batch)[Columns.ACTION_DIST])
+        logp = policy.logp(batch[Columns.ACTIONS])
+        steps = leaves(batch[Columns.ACTIONS])[0].shape[:axes]
+        require_one_logp_each(module, "forward_train", logp.shape, steps)
         return bc_loss(
-            logp=policy.logp(batch[Columns.ACTIONS]),
+            logp=logp,
             entropy=policy.entropy(),
             mask=batch.get(Columns.LOSS_MASK),
         )

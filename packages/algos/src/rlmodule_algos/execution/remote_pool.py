@@ -163,11 +163,13 @@ class RemotePool:
     def _fill_up(self, size: int, wanted: int) -> None:
         """Ask every runner for so much that it has something to do while the learner learns.
 
-        One that still starts is asked when it is ready: the weights of now would be old by then.
+        That is its part of the next batch, and one fragment more unless there may be one request at a time
+        only: what waits grows old, so who sets that wants it new. One that still starts is asked when it is
+        ready: the weights of now would be old by then.
         """
         fleet, most_asked = self._fleet, self._requests_in_flight or 1
         part_of_batch = -(-wanted // len(fleet.slots))
-        most = max(most_asked, part_of_batch + 1)
+        most = max(most_asked, part_of_batch + (most_asked > 1))
         came = Counter(delivery.receipt.runner for delivery in fleet.arrived)
         for slot in fleet.slots:
             while slot.ready and len(slot.asked) < min(most_asked, most - came[slot.index]):

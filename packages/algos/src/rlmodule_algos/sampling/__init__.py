@@ -1,6 +1,6 @@
 """Acting in environments and recording what happened."""
 
-from rlmodule_algos.sampling.acting import Actor, Draw
+from rlmodule_algos.sampling.acting import Actor, Draw, require_one_logp_each
 from rlmodule_algos.sampling.action_filter import action_filter
 from rlmodule_algos.sampling.agents import PolicyMapping
 from rlmodule_algos.sampling.env_runner import EnvRunner
@@ -33,4 +33,5 @@ __all__ = [
     "evaluate_agents",
     "evaluate_episodes",
     "make_world",
+    "require_one_logp_each",
 ]

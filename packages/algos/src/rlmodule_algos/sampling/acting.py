@@ -7,6 +7,7 @@ for each step. A small dense module acts in NumPy altogether, over the memory of
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -56,16 +57,19 @@ class Actor:
         actions, logp = self._bridge.to_numpy(drawn), self._bridge.to_numpy(distribution.logp(drawn))
         if self.is_stateful:
             actions, logp = map_nest(_without_time, actions), _without_time(logp)
-        self._require_one_logp_each(actions, logp, phase)
+        require_one_logp_each(self._module, phase, logp.shape, leaves(actions)[0].shape[:1])
         return Draw(actions, None, logp, after)
 
     def logp(self, actions: Nest, obs: Nest, state: Nest = None) -> Array:
         """Return the log-probs `[B]` of actions as exploring would draw them."""
-        distribution, _ = self._policy("forward_exploration", obs, state)
+        phase = "forward_exploration"
+        distribution, _ = self._policy(phase, obs, state)
         if self.is_stateful:
             actions = map_nest(lambda leaf: leaf[:, None], actions)
         logp: Array = self._bridge.to_numpy(distribution.logp(self._bridge.to_tensors(actions, self._device)))
-        return _without_time(logp) if self.is_stateful else logp
+        logp = _without_time(logp) if self.is_stateful else logp
+        require_one_logp_each(self._module, phase, logp.shape, leaves(actions)[0].shape[:1])
+        return logp
 
     def _policy(self, phase: str, obs: Nest, state: Nest) -> tuple[Distribution[Any], Nest]:
         """Return the action distribution, and the state after the step."""
@@ -81,14 +85,19 @@ class Actor:
         after = self._bridge.to_numpy(output[Columns.STATE_OUT]) if self.is_stateful else None
         return self._bridge.as_distribution(output[Columns.ACTION_DIST]), after
 
-    def _require_one_logp_each(self, actions: Nest, logp: Array, phase: str) -> None:
-        rows = leaves(actions)[0].shape[:1]
-        if logp.shape != rows:
-            raise ValueError(
-                f"{type(self._module).__name__}.{phase}: action_dist gives log-probs of shape "
-                f"{list(logp.shape)}, expected {list(rows)}, one for each action; wrap a "
-                "distribution over single components, in torch.distributions.Independent, say"
-            )
+
+def require_one_logp_each(
+    module: RLModule, phase: str, found: Sequence[int | None], expected: Sequence[int | None]
+) -> None:
+    """Raise ValueError unless log-probs of actions have this shape: a graph may not know a size yet."""
+    if len(found) != len(expected) or any(
+        size != wanted and None not in (size, wanted) for size, wanted in zip(found, expected, strict=True)
+    ):
+        raise ValueError(
+            f"{type(module).__name__}.{phase}: action_dist gives log-probs of shape {list(found)}, expected "
+            f"{list(expected)}, one for each action; wrap a distribution over single components, in "
+            "torch.distributions.Independent, say"
+        )
 
 
 def _without_time(array: Array) -> Array:
