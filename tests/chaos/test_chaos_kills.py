@@ -20,6 +20,7 @@ import pytest
 
 from ray_checks import fragments_add_up, steps_add_up
 from rlmodule_algos import APPOConfig, ImpalaConfig, PPOConfig
+from rlmodule_algos.actor_learner import ActorLearnerConfig
 from rlmodule_algos.algorithm import Algorithm
 from rlmodule_algos.config import AlgorithmConfig
 from rlmodule_algos.execution import RemotePool
@@ -87,7 +88,7 @@ def check_ledger(receipts: list[Receipt], sampled: int) -> None:
         assert versions == sorted(versions)
     for receipt in receipts:  # a new incarnation begins with weights that are not behind the others'
         if receipt.sequence == 0 and receipt.incarnation > 1:
-            assert receipt.weights_version >= newest - 2 * RUNNERS * 2
+            assert receipt.weights_version >= newest - 2 * RUNNERS
         newest = max(newest, receipt.weights_version)
 
 
@@ -142,6 +143,8 @@ def test_a_run_survives_twenty_kills_learns_and_accounts_for_every_fragment(
 
     settings = config().environment("CartPole-v1").framework(framework).debugging(seed=SEED)
     settings.env_runners(num_env_runners=RUNNERS).fault_tolerance(max_failures_in_a_row=KILLS)
+    if isinstance(settings, ActorLearnerConfig):  # two for each of four runners are learned from late
+        settings.env_runners(max_requests_in_flight_per_env_runner=1)
     begin = monotonic()
     with settings.build() as algorithm:
         pool = algorithm.pool  # type: ignore[attr-defined]
