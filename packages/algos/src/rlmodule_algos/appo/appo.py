@@ -74,10 +74,10 @@ class APPO(ActorLearner[APPOConfig]):
         learned = super()._learn(module_id, batch)
         if learned["num_updates"]:
             self._targets.part(module_id)
-        if config.use_kl_loss and learned["num_updates"] and not was_copy:  # else the KL was 0 by itself
-            self._kl_coeffs[module_id] = adapted_kl_coefficient(
-                self._kl_coeff(module_id), mean_kl=learned["mean_kl"], target=config.kl_target
-            )
+            if config.use_kl_loss and not was_copy:  # else the KL was 0 by itself
+                self._kl_coeffs[module_id] = adapted_kl_coefficient(
+                    self._kl_coeff(module_id), mean_kl=learned["mean_kl"], target=config.kl_target
+                )
         return {**learned, "num_target_updates": self._targets.num_updates}
 
     def _batch(self, module_id: str, fragments: Sequence[Fragment]) -> dict[str, Nest]:

@@ -93,7 +93,7 @@ class TargetNetworks:
 
 def _are_equal(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     return one.keys() == other.keys() and all(
-        np.array_equal(value, other[name], equal_nan=value.dtype.kind == "f") for name, value in one.items()
+        np.array_equal(value, other[name], equal_nan=True) for name, value in one.items()
     )
 
 
